@@ -1,0 +1,79 @@
+//! Scratch memory for packing: 64-byte aligned and kept per thread, so that steady use allocates
+//! nothing.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::Cell;
+use std::ptr::NonNull;
+
+use crate::simd::Float;
+
+/// A cache line, and the width of the widest vector.
+const ALIGNMENT: usize = 64;
+
+/// Uninitialised, 64-byte aligned bytes.
+struct Bytes {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Bytes {
+    const fn empty() -> Self {
+        Self { start: NonNull::dangling(), len: 0 }
+    }
+
+    fn new(len: usize) -> Self {
+        let layout = Self::layout(len);
+        // SAFETY: `grown` asks for more than the current length, so `len` is not zero.
+        let raw = unsafe { alloc(layout) };
+        Self { start: NonNull::new(raw).unwrap_or_else(|| handle_alloc_error(layout)), len }
+    }
+
+    fn layout(len: usize) -> Layout {
+        Layout::from_size_align(len, ALIGNMENT).expect("scratch smaller than the address space")
+    }
+
+    /// These bytes if they are enough, else newly allocated ones.
+    fn grown(self, len: usize) -> Self {
+        if len <= self.len { self } else { Self::new(len) }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: allocated in `new` with this very layout, and dropped once.
+            unsafe { dealloc(self.start.as_ptr(), Self::layout(self.len)) }
+        }
+    }
+}
+
+thread_local! {
+    /// Taken while in use: a task that rayon runs meanwhile on this thread gets memory of its own.
+    static KEPT: Cell<Option<Bytes>> = const { Cell::new(None) };
+}
+
+/// Calls `body` with the address of `len` elements of uninitialised, 64-byte aligned memory.
+pub(crate) fn with_scratch<T: Float, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> R {
+    let size = len.checked_mul(size_of::<T>()).expect("scratch smaller than the address space");
+    let bytes = KEPT.take().unwrap_or(Bytes::empty()).grown(size);
+    let result = body(bytes.start.as_ptr().cast());
+    KEPT.set(Some(bytes));
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scratch_is_aligned_reused_and_nests() {
+        let first = with_scratch::<f32, _>(100, |outer| {
+            assert_eq!(outer.align_offset(ALIGNMENT), 0);
+            with_scratch::<f64, _>(10, |inner| assert_ne!(outer.cast::<u8>(), inner.cast::<u8>()));
+            outer as usize
+        });
+        let _ = first;
+        let again = with_scratch::<f32, _>(10, |p| p as usize);
+        assert_eq!(again, with_scratch::<f32, _>(10, |p| p as usize));
+    }
+}

@@ -1,0 +1,151 @@
+//! Which instruction set runs: detection, the cap from the environment, and the list of paths.
+//!
+//! Detection asks for feature bits, never for a CPU model, and happens once per process; so does
+//! the reading of `TILEWISE_MAX_ISA`. This is the crate's only process-wide state.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use crate::error::{Error, ErrorKind, Result};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Float, Kernel, Portable};
+
+/// The environment variable that caps the instruction set: `portable`, `avx2` or `avx512`.
+pub const MAX_ISA_VARIABLE: &str = "TILEWISE_MAX_ISA";
+
+/// Names of all paths this build knows, slowest first.
+#[cfg(target_arch = "x86_64")]
+pub const ISA_NAMES: &[&str] = &["portable", "avx2", "avx512"];
+/// Names of all paths this build knows, slowest first.
+#[cfg(not(target_arch = "x86_64"))]
+pub const ISA_NAMES: &[&str] = &["portable"];
+
+/// An instruction set that this CPU has: the payloads cannot be made elsewhere, so a value is proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Isa {
+    /// `wide` on the build's baseline.
+    Portable(Portable),
+    /// AVX2 with FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    /// AVX-512 F, BW, DQ and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+impl Isa {
+    /// The fastest path allowed here.
+    ///
+    /// # Errors
+    /// If `TILEWISE_MAX_ISA` holds an unknown name.
+    pub fn best() -> Result<Self> {
+        Ok(*available()?.last().expect("the portable path is always there"))
+    }
+
+    /// The path called `name`, if this CPU has it and the cap allows it.
+    ///
+    /// # Errors
+    /// If the name is unknown, or the path is missing or capped.
+    pub fn by_name(name: &str) -> Result<Self> {
+        let wanted = rank(name, "instruction set")?;
+        available()?.get(wanted).copied().ok_or_else(|| {
+            Error::new(ErrorKind::Isa, "instruction set", "one of the available paths", name)
+        })
+    }
+
+    /// `portable`, `avx2` or `avx512`: as in the environment variable, file names and benchmark ids.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable(_) => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512",
+        }
+    }
+
+    /// Runs a kernel on this instruction set: one match, then a function compiled for it.
+    #[inline]
+    pub fn run<T: Float, K: Kernel<T>>(self, kernel: K) -> K::Output {
+        T::dispatch(self, kernel)
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::by_name(name)
+    }
+}
+
+/// All paths that can run here, slowest first: what the CPU has, capped by `TILEWISE_MAX_ISA`.
+///
+/// # Errors
+/// If `TILEWISE_MAX_ISA` holds an unknown name.
+pub fn available() -> Result<&'static [Isa]> {
+    static AVAILABLE: OnceLock<Result<Vec<Isa>>> = OnceLock::new();
+    match AVAILABLE.get_or_init(|| capped(std::env::var_os(MAX_ISA_VARIABLE).as_deref())) {
+        Ok(list) => Ok(list),
+        Err(error) => Err(error.clone()),
+    }
+}
+
+/// The position of a path's name in [`ISA_NAMES`].
+fn rank(name: &str, what: &str) -> Result<usize> {
+    ISA_NAMES.iter().position(|&known| known == name).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Isa,
+            what,
+            format!("one of {}", ISA_NAMES.join(", ")),
+            format!("{name:?}"),
+        )
+    })
+}
+
+/// The detected paths up to the one named by `cap`. A path is listed only with all slower ones, so
+/// that a position in the list is a position in [`ISA_NAMES`].
+fn capped(cap: Option<&std::ffi::OsStr>) -> Result<Vec<Isa>> {
+    let highest = match cap {
+        None => ISA_NAMES.len() - 1,
+        Some(name) => rank(&name.to_string_lossy(), MAX_ISA_VARIABLE)?,
+    };
+    let mut list = vec![Isa::Portable(Portable::detect())];
+    #[cfg(target_arch = "x86_64")]
+    if let Some(token) = Avx2::detect() {
+        list.push(Isa::Avx2(token));
+        list.extend(Avx512::detect().map(Isa::Avx512));
+    }
+    list.truncate(highest + 1);
+    Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cap_limits_the_list() {
+        let all = capped(None).unwrap();
+        let one = capped(Some("portable".as_ref())).unwrap();
+        assert_eq!(one, &all[..1]);
+    }
+
+    #[test]
+    fn unknown_cap_is_a_clear_error() {
+        let error = capped(Some("avx1024".as_ref())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Isa);
+        assert!(error.to_string().contains("TILEWISE_MAX_ISA"), "{error}");
+        assert!(error.to_string().contains("portable"), "{error}");
+        assert!(error.to_string().contains("avx1024"), "{error}");
+    }
+}

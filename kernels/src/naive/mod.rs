@@ -1,0 +1,8 @@
+//! The executable specification: every operation as one obvious loop that accumulates in `f64`.
+//!
+//! Same names as the fast twins. Slow, sequential, and the oracle of every test; use it to learn
+//! what an operation means, never for speed. Arguments of the wrong shape panic.
+
+mod activation;
+
+pub use activation::{activate, activate_backward};

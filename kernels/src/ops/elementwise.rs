@@ -1,0 +1,113 @@
+//! Elementwise loops: a function of vectors applied along slices, whole vectors first, then the tail
+//! with the same instructions, so that a value does not depend on where it stands.
+
+use crate::error::Result;
+use crate::exec::Exec;
+use crate::parallel::Split;
+use crate::simd::{Float, Kernel, Simd};
+
+/// Elements below which a second thread costs more than it brings (about 10 microseconds of work).
+const GRAIN: usize = 1 << 15;
+
+/// A function of one vector.
+pub(crate) trait Unary<T: Float>: Copy + Send + Sync {
+    /// The function. Mark it `#[inline(always)]`.
+    fn apply<S: Simd<T>>(self, simd: S, x: S::V) -> S::V;
+}
+
+/// A function of two vectors.
+pub(crate) trait Binary<T: Float>: Copy + Send + Sync {
+    /// The function. Mark it `#[inline(always)]`.
+    fn apply<S: Simd<T>>(self, simd: S, a: S::V, b: S::V) -> S::V;
+}
+
+/// Writes `f(x)` to `y`; the slices have equal lengths.
+pub(crate) fn map<T: Float, F: Unary<T>>(f: F, x: &[T], y: &mut [T], exec: Exec) -> Result<()> {
+    debug_assert_eq!(x.len(), y.len());
+    let isa = exec.path()?;
+    exec.threads().divide(Map { f, x, y }, GRAIN, &|piece| isa.run(piece));
+    Ok(())
+}
+
+/// Writes `f(a, b)` to `y`; the slices have equal lengths.
+pub(crate) fn zip<T: Float, F: Binary<T>>(
+    f: F,
+    [a, b]: [&[T]; 2],
+    y: &mut [T],
+    exec: Exec,
+) -> Result<()> {
+    debug_assert!(a.len() == y.len() && b.len() == y.len());
+    let isa = exec.path()?;
+    exec.threads().divide(Zip { f, a, b, y }, GRAIN, &|piece| isa.run(piece));
+    Ok(())
+}
+
+struct Map<'a, T, F> {
+    f: F,
+    x: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Float, F: Unary<T>> Split for Map<'_, T, F> {
+    fn units(&self) -> usize {
+        self.x.len()
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        let (x, x_rest) = self.x.split_at(mid);
+        let (y, y_rest) = self.y.split_at_mut(mid);
+        (Self { f: self.f, x, y }, Self { f: self.f, x: x_rest, y: y_rest })
+    }
+}
+
+impl<T: Float, F: Unary<T>> Kernel<T> for Map<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let mut x = self.x.chunks_exact(S::LANES);
+        let mut y = self.y.chunks_exact_mut(S::LANES);
+        for (x, y) in x.by_ref().zip(y.by_ref()) {
+            simd.store(self.f.apply(simd, simd.load(x)), y);
+        }
+        let tail = simd.load_partial(x.remainder());
+        simd.store_partial(self.f.apply(simd, tail), y.into_remainder());
+    }
+}
+
+struct Zip<'a, T, F> {
+    f: F,
+    a: &'a [T],
+    b: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Float, F: Binary<T>> Split for Zip<'_, T, F> {
+    fn units(&self) -> usize {
+        self.a.len()
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        let (a, a_rest) = self.a.split_at(mid);
+        let (b, b_rest) = self.b.split_at(mid);
+        let (y, y_rest) = self.y.split_at_mut(mid);
+        (Self { f: self.f, a, b, y }, Self { f: self.f, a: a_rest, b: b_rest, y: y_rest })
+    }
+}
+
+impl<T: Float, F: Binary<T>> Kernel<T> for Zip<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let mut a = self.a.chunks_exact(S::LANES);
+        let mut b = self.b.chunks_exact(S::LANES);
+        let mut y = self.y.chunks_exact_mut(S::LANES);
+        for ((a, b), y) in a.by_ref().zip(b.by_ref()).zip(y.by_ref()) {
+            simd.store(self.f.apply(simd, simd.load(a), simd.load(b)), y);
+        }
+        let a = simd.load_partial(a.remainder());
+        let b = simd.load_partial(b.remainder());
+        simd.store_partial(self.f.apply(simd, a, b), y.into_remainder());
+    }
+}

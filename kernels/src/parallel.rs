@@ -1,0 +1,108 @@
+//! Splitting work over threads without changing results.
+//!
+//! An operation describes its work as a value that can be cut in two ([`Split`]); [`Par::divide`]
+//! cuts it until the pieces are as small as the thread count asks and runs them in the caller's
+//! rayon pool. Elementwise and row-wise work gives the same bits however it is cut. Sums over rows
+//! are taken over blocks of fixed size and merged in a fixed order, so that the number of threads
+//! never shows in a result.
+
+/// How many threads an operation may use. Results never depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Par {
+    /// The calling thread only.
+    Serial,
+    /// At most this many tasks at once in the current rayon pool; 0 and 1 mean serial.
+    Threads(usize),
+    /// As many as the current rayon pool has, where the work is large enough to pay for it.
+    #[default]
+    Auto,
+}
+
+/// Work that can be cut in two at a unit boundary (a row, a vector, a tile).
+pub trait Split: Send + Sized {
+    /// Number of units.
+    fn units(&self) -> usize;
+    /// The first `mid` units and the rest.
+    fn split(self, mid: usize) -> (Self, Self);
+}
+
+impl Par {
+    /// The number of tasks for `units` of work of which one task should have at least `grain`.
+    /// An exact thread count is obeyed; only [`Par::Auto`] weighs the grain.
+    pub(crate) fn tasks(self, units: usize, grain: usize) -> usize {
+        let wanted = match self {
+            Self::Serial => 1,
+            Self::Threads(count) => count,
+            // The pool is looked at last: a small operation must not start it.
+            Self::Auto if units < 2 * grain.max(1) => 1,
+            Self::Auto => rayon::current_num_threads().min(units / grain.max(1)),
+        };
+        wanted.clamp(1, units.max(1))
+    }
+
+    /// Runs `body` on pieces of `work`, one per task.
+    pub(crate) fn divide<W: Split>(self, work: W, grain: usize, body: &(impl Fn(W) + Sync)) {
+        let tasks = self.tasks(work.units(), grain);
+        cut(work, tasks, body);
+    }
+
+    /// Runs `body(0)`, `body(1)`, … `body(count - 1)`, of which one task should have `grain`.
+    pub(crate) fn for_each(self, count: usize, grain: usize, body: &(impl Fn(usize) + Sync)) {
+        self.divide(Indices { first: 0, count }, grain, &|piece: Indices| {
+            (piece.first..piece.first + piece.count).for_each(body);
+        });
+    }
+}
+
+fn cut<W: Split>(work: W, tasks: usize, body: &(impl Fn(W) + Sync)) {
+    if tasks <= 1 {
+        return body(work);
+    }
+    let left_tasks = tasks / 2;
+    let mid = work.units() * left_tasks / tasks;
+    let (left, right) = work.split(mid);
+    rayon::join(|| cut(left, left_tasks, body), || cut(right, tasks - left_tasks, body));
+}
+
+struct Indices {
+    first: usize,
+    count: usize,
+}
+
+impl Split for Indices {
+    fn units(&self) -> usize {
+        self.count
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        (
+            Self { first: self.first, count: mid },
+            Self { first: self.first + mid, count: self.count - mid },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn every_index_runs_once() {
+        for par in [Par::Serial, Par::Threads(3), Par::Threads(50), Par::Auto] {
+            let seen: Vec<AtomicUsize> = (0..17).map(|_| AtomicUsize::new(0)).collect();
+            par.for_each(17, 1, &|i| {
+                seen[i].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(seen.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{par:?}");
+        }
+    }
+
+    #[test]
+    fn auto_stays_serial_below_two_grains() {
+        assert_eq!(Par::Auto.tasks(199, 100), 1);
+        assert_eq!(Par::Threads(2).tasks(199, 100), 2);
+        assert_eq!(Par::Threads(0).tasks(0, 0), 1);
+    }
+}

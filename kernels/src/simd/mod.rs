@@ -1,0 +1,186 @@
+//! The vector vocabulary: what an instruction set can do, in the words every kernel is written in.
+//!
+//! A value of a type that implements [`Simd`] is the proof that this CPU has the instruction set:
+//! its fields are private and only run-time detection makes one. A [`Kernel`] is one body that runs
+//! on any of them; [`Simd::call`] enters it in a function compiled for that instruction set.
+//! Everything between `call` and an intrinsic is `#[inline(always)]`, or vectors would travel
+//! through memory.
+
+mod float;
+pub(crate) mod math;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+pub use float::Float;
+pub use portable::Portable;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+
+/// A body that runs on any instruction set, generic over the vector type.
+pub trait Kernel<T: Float> {
+    /// What the body returns.
+    type Output;
+
+    /// The body. Mark it `#[inline(always)]`.
+    fn run<S: Simd<T>>(self, simd: S) -> Self::Output;
+}
+
+/// Vectors of `T` on one instruction set. The value itself proves that the CPU has it.
+///
+/// Loads and stores take slices and check them; the pointer forms are for the rooms that pack and
+/// multiply matrices. Lane `i` always holds element `i`; operations on partial vectors run the same
+/// instructions as on whole ones, so that an element's result does not depend on where it stands.
+pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
+    /// A vector.
+    type V: Copy + Send + Sync;
+    /// The result of a comparison, one truth value per lane.
+    type M: Copy;
+    /// How many lanes a partial load or store touches, in the form the instructions want.
+    type Tail: Copy + Send + Sync;
+
+    /// Elements per vector.
+    const LANES: usize;
+    /// Architectural vector registers: what a register tile may use.
+    const REGISTERS: usize;
+    /// Whether [`mul_add`](Self::mul_add) rounds once.
+    const FUSED: bool;
+    /// The name of this path: `portable`, `avx2` or `avx512`.
+    const NAME: &'static str;
+
+    /// Runs `kernel` in a function compiled for this instruction set.
+    fn call<K: Kernel<T>>(self, kernel: K) -> K::Output;
+
+    /// All lanes `x`.
+    fn splat(self, x: T) -> Self::V;
+    /// The first `LANES` elements. Panics if there are fewer.
+    fn load(self, src: &[T]) -> Self::V;
+    /// Writes all lanes to the first `LANES` elements. Panics if there are fewer.
+    fn store(self, v: Self::V, dst: &mut [T]);
+    /// The first `min(len, LANES)` elements, the other lanes zero.
+    fn load_partial(self, src: &[T]) -> Self::V;
+    /// Writes the first `min(len, LANES)` lanes.
+    fn store_partial(self, v: Self::V, dst: &mut [T]);
+
+    /// The first `min(len, LANES)` elements, the other lanes `fill`.
+    #[inline(always)]
+    fn load_or(self, src: &[T], fill: T) -> Self::V {
+        if src.len() >= Self::LANES {
+            return self.load(src);
+        }
+        self.first_lanes(src.len(), self.load_partial(src), self.splat(fill))
+    }
+
+    /// Lane `i` of `v` where `i < count`, of `other` elsewhere.
+    fn first_lanes(self, count: usize, v: Self::V, other: Self::V) -> Self::V;
+
+    /// A partial access of `count <= LANES` lanes.
+    fn tail(self, count: usize) -> Self::Tail;
+    /// `LANES` elements from `src`, any alignment.
+    ///
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load_ptr(self, src: *const T) -> Self::V;
+    /// Writes `LANES` elements to `dst`, any alignment.
+    ///
+    /// # Safety
+    /// They must be writable.
+    unsafe fn store_ptr(self, v: Self::V, dst: *mut T);
+    /// As many elements from `src` as `tail` says, the other lanes zero.
+    ///
+    /// # Safety
+    /// They must be readable; nothing beyond them is touched.
+    unsafe fn load_tail(self, src: *const T, tail: Self::Tail) -> Self::V;
+    /// Writes as many lanes to `dst` as `tail` says.
+    ///
+    /// # Safety
+    /// They must be writable; nothing beyond them is touched.
+    unsafe fn store_tail(self, v: Self::V, dst: *mut T, tail: Self::Tail);
+
+    /// `a + b`.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where [`FUSED`](Self::FUSED).
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `c - a * b`, rounded once where [`FUSED`](Self::FUSED).
+    fn neg_mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The square root, correctly rounded.
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// The larger one; `b` where either is NaN or they are equal.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller one; `b` where either is NaN or they are equal.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The absolute value; clears the sign bit.
+    fn abs(self, a: Self::V) -> Self::V;
+    /// The magnitude of `a` with the sign bit of `sign`.
+    fn copy_sign(self, a: Self::V, sign: Self::V) -> Self::V;
+    /// The nearest integer, ties to even. Needs |a| below 2^(mantissa bits - 2).
+    fn round(self, a: Self::V) -> Self::V;
+
+    /// `a < b`; false where either is NaN.
+    fn lt(self, a: Self::V, b: Self::V) -> Self::M;
+    /// `a <= b`; false where either is NaN.
+    fn le(self, a: Self::V, b: Self::V) -> Self::M;
+    /// `a == b`; false where either is NaN.
+    fn eq(self, a: Self::V, b: Self::V) -> Self::M;
+    /// Where `a` is NaN.
+    fn is_nan(self, a: Self::V) -> Self::M;
+    /// Where the mask holds `a`, elsewhere `b`.
+    fn select(self, mask: Self::M, a: Self::V, b: Self::V) -> Self::V;
+    /// Whether the mask holds anywhere.
+    fn any(self, mask: Self::M) -> bool;
+
+    /// 2 to the power `n`, for integral `n` in the range of normal numbers.
+    fn pow2(self, n: Self::V) -> Self::V;
+    /// floor(log2(a)) for positive, finite, normal `a`.
+    fn exponent(self, a: Self::V) -> Self::V;
+    /// `a / 2^exponent(a)`, in [1, 2), for positive, finite, normal `a`.
+    fn mantissa(self, a: Self::V) -> Self::V;
+
+    /// `a * 2^n` for integral `n` of at most twice the normal range; one rounding when the result
+    /// is subnormal and `a` is not.
+    #[inline(always)]
+    fn scale_pow2(self, a: Self::V, n: Self::V) -> Self::V {
+        let half = self.round(self.mul(n, self.splat(T::HALF)));
+        let rest = self.sub(n, half);
+        self.mul(self.mul(a, self.pow2(half)), self.pow2(rest))
+    }
+
+    /// The sum of the lanes, halves added to halves.
+    fn sum_lanes(self, a: Self::V) -> T;
+    /// The largest lane; unspecified where a lane is NaN.
+    fn max_lanes(self, a: Self::V) -> T;
+
+    /// All lanes zero.
+    #[inline(always)]
+    fn zero(self) -> Self::V {
+        self.splat(T::ZERO)
+    }
+
+    /// `-a`; flips the sign bit.
+    #[inline(always)]
+    fn neg(self, a: Self::V) -> Self::V {
+        self.sub(self.splat(T::NEG_ZERO), a)
+    }
+
+    /// The larger one; NaN where either is NaN.
+    #[inline(always)]
+    fn max_nan(self, a: Self::V, b: Self::V) -> Self::V {
+        self.select(self.is_nan(a), a, self.max(a, b))
+    }
+
+    /// Asks for the cache line at `src` ahead of its use. Never faults, any address will do.
+    #[inline(always)]
+    fn prefetch(self, _src: *const T) {}
+}
