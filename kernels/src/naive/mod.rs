@@ -4,5 +4,7 @@
 //! what an operation means, never for speed. Arguments of the wrong shape panic.
 
 mod activation;
+mod gemm;
 
 pub use activation::{activate, activate_backward};
+pub use gemm::gemm;

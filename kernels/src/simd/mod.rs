@@ -157,6 +157,10 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
         self.mul(self.mul(a, self.pow2(half)), self.pow2(rest))
     }
 
+    /// Turns a square of `LANES` vectors: lane `j` of vector `i` becomes lane `i` of vector `j`.
+    /// Panics if there are not exactly `LANES`.
+    fn transpose(self, square: &mut [Self::V]);
+
     /// The sum of the lanes, halves added to halves.
     fn sum_lanes(self, a: Self::V) -> T;
     /// The largest lane; unspecified where a lane is NaN.

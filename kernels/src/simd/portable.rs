@@ -27,7 +27,8 @@ impl Simd<f32> for Portable {
     type M = f32x8;
     type Tail = usize;
     const LANES: usize = 8;
-    const REGISTERS: usize = 16;
+    // In vectors of this width: the baseline has 16 of half of it.
+    const REGISTERS: usize = 8;
     const FUSED: bool = FUSED;
     const NAME: &'static str = "portable";
 
@@ -185,6 +186,11 @@ impl Simd<f32> for Portable {
         f32x8::from_bits(fraction | f32x8::splat(1.0).to_bits())
     }
     #[inline(always)]
+    fn transpose(self, square: &mut [f32x8]) {
+        let rows: [f32x8; 8] = (&*square).try_into().expect("a square of vectors");
+        square.copy_from_slice(&f32x8::transpose(rows));
+    }
+    #[inline(always)]
     fn sum_lanes(self, a: f32x8) -> f32 {
         let [a, b, c, d, e, f, g, h] = a.to_array();
         ((a + e) + (c + g)) + ((b + f) + (d + h))
@@ -200,7 +206,8 @@ impl Simd<f64> for Portable {
     type M = f64x4;
     type Tail = usize;
     const LANES: usize = 4;
-    const REGISTERS: usize = 16;
+    // In vectors of this width: the baseline has 16 of half of it.
+    const REGISTERS: usize = 8;
     const FUSED: bool = FUSED;
     const NAME: &'static str = "portable";
 
@@ -356,6 +363,11 @@ impl Simd<f64> for Portable {
     fn mantissa(self, a: f64x4) -> f64x4 {
         let fraction = a.to_bits() & u64x4::splat(0x000F_FFFF_FFFF_FFFF);
         f64x4::from_bits(fraction | f64x4::splat(1.0).to_bits())
+    }
+    #[inline(always)]
+    fn transpose(self, square: &mut [f64x4]) {
+        let rows: [f64x4; 4] = (&*square).try_into().expect("a square of vectors");
+        square.copy_from_slice(&f64x4::transpose(rows));
     }
     #[inline(always)]
     fn sum_lanes(self, a: f64x4) -> f64 {

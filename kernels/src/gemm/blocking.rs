@@ -1,0 +1,87 @@
+//! Block sizes: pure functions of the tile, the caches and the shape.
+//!
+//! A block of B (`kc x nc`) stays in the second-level cache while all rows of A pass by; a panel of
+//! A (`ROWS x kc`) stays in the first-level cache while it meets the panels of that block. This
+//! walks along the rows of C and reads B from the second level, which serves several times the
+//! bandwidth of anything behind it.
+
+use crate::dispatch::Caches;
+
+/// Sizes of the blocks that the packed multiplication works in. Results depend on `kc` alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocking {
+    /// Steps of k per block: sums are taken over this many products, then added to C.
+    pub kc: usize,
+    /// Rows of A packed at once.
+    pub mc: usize,
+    /// Columns of B packed at once.
+    pub nc: usize,
+}
+
+/// Bytes of one row of an A panel block: `kc` is this over the size of an element. It is fixed, not
+/// taken from the caches, so that results are the same on CPUs with different caches. Eight rows
+/// take 32 KiB, two thirds of a 48 KiB first-level cache.
+const K_BYTES: usize = 4096;
+
+/// Bytes of A packed at once: large, since panels are read once per block of B, in order.
+const A_BYTES: usize = 16 << 20;
+
+impl Blocking {
+    /// Sizes for elements of `size` bytes and tiles of `cols` columns.
+    pub(super) fn new(size: usize, cols: usize, caches: Caches) -> Self {
+        let kc = K_BYTES / size;
+        // 40 % of the second level: the A panel, C and the next panels want the rest.
+        let columns = caches.l2 * 2 / 5 / (kc * size);
+        Self { kc, mc: A_BYTES / (kc * size), nc: (columns / cols).max(1) * cols }
+    }
+
+    /// The same with every size at least one and `kc` cutting `k` evenly.
+    pub(super) fn fitted(self, k: usize) -> Self {
+        let blocks = k.div_ceil(self.kc.max(1)).max(1);
+        Self { kc: k.div_ceil(blocks).max(1), mc: self.mc.max(1), nc: self.nc.max(1) }
+    }
+}
+
+/// `total` cut into the fewest pieces of at most `most`, as evenly as possible: `(start, length)`.
+pub(super) fn even_pieces(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = total.div_ceil(most);
+    let (short, longer) = if count == 0 { (0, 0) } else { (total / count, total % count) };
+    (0..count).map(move |i| (i * short + i.min(longer), short + usize::from(i < longer)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_evenly() {
+        for total in 0..70 {
+            for most in 1..20 {
+                let pieces: Vec<_> = even_pieces(total, most).collect();
+                let mut next = 0;
+                for &(start, length) in &pieces {
+                    assert_eq!(start, next);
+                    assert!(length >= 1 && length <= most);
+                    next += length;
+                }
+                assert_eq!(next, total);
+                let lengths = pieces.iter().map(|piece| piece.1);
+                let spread = lengths.clone().max().unwrap_or(0) - lengths.min().unwrap_or(0);
+                assert!(spread <= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_fit_their_caches() {
+        let caches = Caches { l1: 48 << 10, l2: 2 << 20 };
+        let f32_blocks = Blocking::new(4, 48, caches);
+        assert_eq!(f32_blocks.kc, 1024);
+        assert_eq!(f32_blocks.nc % 48, 0);
+        assert!(f32_blocks.nc * f32_blocks.kc * 4 <= caches.l2 / 2);
+        assert_eq!(
+            Blocking { kc: 100, mc: 0, nc: 0 }.fitted(201),
+            Blocking { kc: 67, mc: 1, nc: 1 }
+        );
+    }
+}

@@ -1,0 +1,312 @@
+//! The loops around the register tile, for one rectangle of C on one thread, and the cutting of C
+//! into such rectangles.
+//!
+//! ```text
+//!   rows: for each block of mc rows of A
+//!     depth: for each block of kc steps of k          pack A (mc x kc) into panels
+//!       cols: for each block of nc columns of B       pack B (kc x nc) into panels: second level
+//!         panel: for each panel of A (ROWS x kc)      stays in the first level
+//!           tile: for each panel of B (kc x COLS)     passes by
+//! ```
+//!
+//! Threads get rectangles of C and share nothing, so k is never split between them and the chain of
+//! operations behind each element is the same for any number of threads.
+
+use super::blocking::{Blocking, even_pieces};
+use super::epilogue::Store;
+use super::microkernel::{TileArgs, TileTable};
+use super::pack::Panel;
+use crate::buffer::with_scratch;
+use crate::parallel::Split;
+use crate::simd::{Float, Kernel, Simd};
+
+/// An operand: element `(i, j)` lies at `start + i * strides[0] + j * strides[1]`.
+#[derive(Clone, Copy)]
+pub(super) struct Operand<T> {
+    pub(super) start: *const T,
+    pub(super) strides: [usize; 2],
+}
+
+impl<T> Operand<T> {
+    fn at(&self, i: usize, j: usize) -> *const T {
+        self.start.wrapping_add(i * self.strides[0] + j * self.strides[1])
+    }
+
+    /// The transposed operand.
+    pub(super) fn t(self) -> Self {
+        Self { start: self.start, strides: [self.strides[1], self.strides[0]] }
+    }
+}
+
+/// Which operands are packed, and in blocks of which sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Packing {
+    pub(super) blocking: Blocking,
+    pub(super) pack_a: bool,
+    pub(super) pack_b: bool,
+}
+
+/// A rectangle of C with all that is needed to compute it.
+pub(super) struct Region<'a, T> {
+    pub(super) a: Operand<T>,
+    pub(super) b: Operand<T>,
+    /// C; written through this address.
+    pub(super) c: Operand<T>,
+    /// Rows, columns, steps of k.
+    pub(super) shape: [usize; 3],
+    /// Row and column of C where the rectangle starts.
+    pub(super) origin: [usize; 2],
+    /// Rows and columns of a tile: rectangles are cut at their multiples.
+    pub(super) tile: [usize; 2],
+    pub(super) packing: Packing,
+    pub(super) store: Store<'a, T>,
+}
+
+// SAFETY: the addresses come from slices borrowed for 'a, A and B shared and C exclusively, and two
+// regions made by `split` write disjoint rectangles of C.
+unsafe impl<T: Float> Send for Region<'_, T> {}
+
+impl<T: Float> Split for Region<'_, T> {
+    fn units(&self) -> usize {
+        self.shape[0].div_ceil(self.tile[0]) * self.shape[1].div_ceil(self.tile[1])
+    }
+
+    /// Cuts the longer side in the proportion of `mid`.
+    fn split(self, mid: usize) -> (Self, Self) {
+        let [rows, cols, k] = self.shape;
+        let share = |length: usize, tile: usize| {
+            let tiles = length.div_ceil(tile);
+            let units = self.units();
+            ((tiles * mid + units / 2) / units * tile).min(length)
+        };
+        let (at, first_shape, rest_shape) = if rows >= cols {
+            let cut = share(rows, self.tile[0]);
+            ([cut, 0], [cut, cols, k], [rows - cut, cols, k])
+        } else {
+            let cut = share(cols, self.tile[1]);
+            ([0, cut], [rows, cut, k], [rows, cols - cut, k])
+        };
+        let rest = Self {
+            a: Operand { start: self.a.at(at[0], 0), ..self.a },
+            b: Operand { start: self.b.at(0, at[1]), ..self.b },
+            c: Operand { start: self.c.at(at[0], at[1]), ..self.c },
+            shape: rest_shape,
+            origin: [self.origin[0] + at[0], self.origin[1] + at[1]],
+            ..self
+        };
+        (Self { shape: first_shape, ..self }, rest)
+    }
+}
+
+impl<T: Float> Kernel<T> for Region<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let [rows, cols, k] = self.shape;
+        let Blocking { kc, mc, nc } = self.packing.blocking;
+        let vectors = cols.div_ceil(S::LANES);
+        let a_len = if self.packing.pack_a { mc.min(rows) * kc.min(k) } else { 0 };
+        // The B panels follow at a whole cache line.
+        let a_len = a_len.next_multiple_of(64 / size_of::<T>());
+        let most_vectors = (nc / S::LANES).clamp(1, vectors.max(1));
+        let b_len = if self.packing.pack_b { most_vectors * S::LANES * kc.min(k) } else { 0 };
+        if a_len + b_len == 0 {
+            return self.blocks(simd, [std::ptr::null_mut(); 2], most_vectors);
+        }
+        with_scratch(a_len + b_len, |scratch: *mut T| {
+            self.blocks(simd, [scratch, scratch.wrapping_add(a_len)], most_vectors);
+        });
+    }
+}
+
+impl<T: Float> Region<'_, T> {
+    /// The three outer loops. `scratch`: where A and B are packed.
+    fn blocks<S: Simd<T>>(&self, simd: S, scratch: [*mut T; 2], most_vectors: usize) {
+        let [rows, cols, k] = self.shape;
+        let Packing { blocking: Blocking { kc, mc, .. }, pack_a, pack_b } = self.packing;
+        // Loop 5: blocks of rows of A and C.
+        for (row, rows) in even_pieces(rows, mc) {
+            // Loop 4: blocks of k. C collects them, in ascending order; an empty k has one empty
+            // block, which scales C.
+            for (step, steps) in even_pieces(k, kc).chain((k == 0).then_some((0, 0))) {
+                let store = self.store.of_block(step == 0, step + steps == k);
+                let mut a = Operand { start: self.a.at(row, step), ..self.a };
+                if pack_a {
+                    a = pack_rows(simd, a, [rows, steps], scratch[0]);
+                }
+                // Loop 3: blocks of columns of B and C.
+                for (vector, vectors) in even_pieces(cols.div_ceil(S::LANES), most_vectors) {
+                    let col = vector * S::LANES;
+                    let cols = (vectors * S::LANES).min(cols - col);
+                    let mut b = Operand { start: self.b.at(step, col), ..self.b };
+                    if pack_b {
+                        b = pack_columns(simd, b, [steps, cols], scratch[1]);
+                    }
+                    let block = Block {
+                        a,
+                        b,
+                        c: Operand { start: self.c.at(row, col), ..self.c },
+                        shape: [rows, cols, steps],
+                        packed: [pack_a, pack_b],
+                        origin: [self.origin[0] + row, self.origin[1] + col],
+                        store: &store,
+                    };
+                    block.tiles(simd);
+                }
+            }
+        }
+    }
+}
+
+/// Packs rows of A into panels of the heights that the tiles will have.
+fn pack_rows<S: Simd<T>, T: Float>(
+    simd: S,
+    a: Operand<T>,
+    [rows, steps]: [usize; 2],
+    to: *mut T,
+) -> Operand<T> {
+    for (row, height) in even_pieces(rows, TileTable::<S, T>::ROWS) {
+        simd.call(Panel {
+            from: a.at(row, 0),
+            lane_stride: a.strides[0],
+            step_stride: a.strides[1],
+            lanes: height,
+            width: height,
+            steps,
+            to: to.wrapping_add(row * steps),
+        });
+    }
+    Operand { start: to, strides: [0, 0] }
+}
+
+/// Packs columns of B into panels of the widths that the tiles will have.
+fn pack_columns<S: Simd<T>, T: Float>(
+    simd: S,
+    b: Operand<T>,
+    [steps, cols]: [usize; 2],
+    to: *mut T,
+) -> Operand<T> {
+    for (vector, vectors) in even_pieces(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS) {
+        let col = vector * S::LANES;
+        let width = vectors * S::LANES;
+        simd.call(Panel {
+            from: b.at(0, col),
+            lane_stride: b.strides[1],
+            step_stride: b.strides[0],
+            lanes: width.min(cols - col),
+            width,
+            steps,
+            to: to.wrapping_add(col * steps),
+        });
+    }
+    Operand { start: to, strides: [0, 0] }
+}
+
+/// One block of each operand: what the two inner loops need.
+struct Block<'a, T> {
+    /// The packed panels, or the operand itself.
+    a: Operand<T>,
+    b: Operand<T>,
+    c: Operand<T>,
+    /// Rows, columns, steps of k.
+    shape: [usize; 3],
+    /// Whether A and B are packed.
+    packed: [bool; 2],
+    /// Row and column of C where the block starts.
+    origin: [usize; 2],
+    store: &'a Store<'a, T>,
+}
+
+impl<T: Float> Block<'_, T> {
+    fn tiles<S: Simd<T>>(&self, simd: S) {
+        let [rows, cols, k] = self.shape;
+        // Loop 2: panels of A.
+        for (row, height) in even_pieces(rows, TileTable::<S, T>::ROWS) {
+            let (a, a_strides) = if self.packed[0] {
+                (self.a.start.wrapping_add(row * k), [1, height])
+            } else {
+                (self.a.at(row, 0), self.a.strides)
+            };
+            // Loop 1: panels of B.
+            for (vector, vectors) in
+                even_pieces(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS)
+            {
+                let col = vector * S::LANES;
+                let width = vectors * S::LANES;
+                let (b, b_stride) = if self.packed[1] {
+                    (self.b.start.wrapping_add(col * k), width)
+                } else {
+                    (self.b.at(0, col), self.b.strides[0])
+                };
+                let args = TileArgs {
+                    a,
+                    a_strides,
+                    b,
+                    b_stride,
+                    k,
+                    c: self.c.at(row, col).cast_mut(),
+                    c_stride: self.c.strides[0],
+                    last: width.min(cols - col) - (width - S::LANES),
+                    store: self.store,
+                    origin: [self.origin[0] + row, self.origin[1] + col],
+                };
+                self.tile(simd, args, [height, vectors]);
+            }
+        }
+    }
+
+    /// One tile; by way of a contiguous copy where the columns of C are not neighbours.
+    fn tile<S: Simd<T>>(&self, simd: S, mut args: TileArgs<'_, T>, [height, vectors]: [usize; 2]) {
+        /// The largest tile of all: 8 rows of 3 vectors of 16 lanes.
+        const MOST: usize = 8 * 3 * 16;
+        let width = (vectors - 1) * S::LANES + args.last;
+        let whole = args.last == S::LANES;
+        let tile = TileTable::<S, T>::get(height, vectors, whole, self.packed[0]);
+        let c = Operand { start: args.c.cast_const(), ..self.c };
+        let scattered = self.c.strides[1] != 1;
+        let mut copy = [T::ZERO; MOST];
+        if scattered {
+            args.c = copy.as_mut_ptr();
+            args.c_stride = width;
+            if self.store.beta != T::ZERO {
+                for (at, value) in copy[..height * width].iter_mut().enumerate() {
+                    // SAFETY: element (at / width, at % width) of this tile of C.
+                    *value = unsafe { *c.at(at / width, at % width) };
+                }
+            }
+        }
+        // SAFETY: all addresses lie within the operands that the region was made from: the region
+        // covers whole rows and columns of them, and blocks and tiles cut it without remainder.
+        unsafe { tile(simd, &args) };
+        if self.store.activates_later() {
+            for row in 0..height {
+                let start = args.c.wrapping_add(row * args.c_stride);
+                // SAFETY: one row of this tile of C, which no one else touches now.
+                let row = unsafe { std::slice::from_raw_parts_mut(start, width) };
+                simd.call(Activate { store: self.store, row });
+            }
+        }
+        if scattered {
+            for (at, &value) in copy[..height * width].iter().enumerate() {
+                // SAFETY: element (at / width, at % width) of this tile of C.
+                unsafe { *c.at(at / width, at % width).cast_mut() = value };
+            }
+        }
+    }
+}
+
+/// The activation over one row of a stored tile.
+struct Activate<'a, T> {
+    store: &'a Store<'a, T>,
+    row: &'a mut [T],
+}
+
+impl<T: Float> Kernel<T> for Activate<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        self.store.activate(simd, self.row);
+    }
+}

@@ -1,0 +1,182 @@
+//! The register tile: `ROWS x VECTORS` accumulators in registers, one multiply-add each per step
+//! of k.
+//!
+//! ```text
+//!                  b: one row of VECTORS vectors per step
+//!                  [ v0 | v1 | v2 ]
+//!      a: ROWS   a0 [ c00  c01  c02 ]
+//!      values    a1 [ c10  c11  c12 ]     every c is one register
+//!      per step  ..  ..
+//! ```
+//!
+//! One body serves every instruction set, packed and unpacked operands, and the edges: a narrower
+//! tile at the bottom, fewer vectors and a masked last one at the right. The chain of operations
+//! behind an element of C is the same in all of them, so its bits do not depend on its position.
+
+use std::marker::PhantomData;
+
+use super::epilogue::Store;
+use crate::simd::{Float, Kernel, Simd};
+
+/// Where a tile reads and writes. Strides are in elements.
+pub(super) struct TileArgs<'a, T> {
+    /// First element of the tile's rows of A.
+    pub(super) a: *const T,
+    /// Distance between rows of A, and between steps of k.
+    pub(super) a_strides: [usize; 2],
+    /// First element of the tile's columns of B; the columns are contiguous.
+    pub(super) b: *const T,
+    /// Distance between steps of k in B.
+    pub(super) b_stride: usize,
+    /// Number of steps.
+    pub(super) k: usize,
+    /// First element of the tile of C; the columns are contiguous.
+    pub(super) c: *mut T,
+    /// Distance between rows of C.
+    pub(super) c_stride: usize,
+    /// Columns in the last vector, 1 to `LANES`.
+    pub(super) last: usize,
+    /// What is done with the product.
+    pub(super) store: &'a Store<'a, T>,
+    /// The tile's place in C, for the operands of the epilogue.
+    pub(super) origin: [usize; 2],
+}
+
+/// A tile of fixed size. `FULL`: the last vector is whole. `PACKED`: A is a panel of `ROWS`
+/// contiguous values per step.
+struct Tile<'a, T, const ROWS: usize, const VECTORS: usize, const FULL: bool, const PACKED: bool> {
+    args: &'a TileArgs<'a, T>,
+}
+
+/// A compiled tile.
+///
+/// # Safety
+/// The addresses in the arguments must be readable (A, B) and writable (C) over the whole tile.
+pub(super) type TileFn<S, T> = unsafe fn(S, &TileArgs<'_, T>);
+
+/// The sizes of tile that exist for one instruction set, by its number of registers: accumulators,
+/// one row of B and one broadcast of A must fit.
+pub(super) struct TileTable<S, T>(PhantomData<(S, T)>);
+
+impl<S: Simd<T>, T: Float> TileTable<S, T> {
+    /// Rows of the largest tile.
+    pub(super) const ROWS: usize = match S::REGISTERS {
+        32.. => 8,
+        16.. => 6,
+        _ => 4,
+    };
+    /// Vectors per row of the largest tile.
+    pub(super) const VECTORS: usize = match S::REGISTERS {
+        32.. => 3,
+        16.. => 2,
+        _ => 1,
+    };
+    /// Columns of the largest tile.
+    pub(super) const COLS: usize = Self::VECTORS * S::LANES;
+
+    /// The tile of `rows x vectors`. `whole`: all its columns exist.
+    pub(super) fn get(rows: usize, vectors: usize, whole: bool, packed: bool) -> TileFn<S, T> {
+        if whole && rows == Self::ROWS && vectors == Self::VECTORS {
+            return Self::largest(packed);
+        }
+        match vectors {
+            1 => Self::edge::<1>(rows, packed),
+            2 if const { Self::VECTORS >= 2 } => Self::edge::<2>(rows, packed),
+            3 if const { Self::VECTORS >= 3 } => Self::edge::<3>(rows, packed),
+            _ => unreachable!("a tile has at most VECTORS vectors"),
+        }
+    }
+
+    fn largest(packed: bool) -> TileFn<S, T> {
+        if const { Self::VECTORS == 3 } {
+            if packed { enter::<S, T, 8, 3, true, true> } else { enter::<S, T, 8, 3, true, false> }
+        } else if const { Self::VECTORS == 2 } {
+            if packed { enter::<S, T, 6, 2, true, true> } else { enter::<S, T, 6, 2, true, false> }
+        } else if packed {
+            enter::<S, T, 4, 1, true, true>
+        } else {
+            enter::<S, T, 4, 1, true, false>
+        }
+    }
+
+    fn edge<const VECTORS: usize>(rows: usize, packed: bool) -> TileFn<S, T> {
+        if packed {
+            Self::edge_rows::<VECTORS, true>(rows)
+        } else {
+            Self::edge_rows::<VECTORS, false>(rows)
+        }
+    }
+
+    fn edge_rows<const VECTORS: usize, const PACKED: bool>(rows: usize) -> TileFn<S, T> {
+        match rows {
+            1 => enter::<S, T, 1, VECTORS, false, PACKED>,
+            2 => enter::<S, T, 2, VECTORS, false, PACKED>,
+            3 => enter::<S, T, 3, VECTORS, false, PACKED>,
+            4 => enter::<S, T, 4, VECTORS, false, PACKED>,
+            5 if const { Self::ROWS >= 5 } => enter::<S, T, 5, VECTORS, false, PACKED>,
+            6 if const { Self::ROWS >= 6 } => enter::<S, T, 6, VECTORS, false, PACKED>,
+            7 if const { Self::ROWS >= 7 } => enter::<S, T, 7, VECTORS, false, PACKED>,
+            8 if const { Self::ROWS >= 8 } => enter::<S, T, 8, VECTORS, false, PACKED>,
+            _ => unreachable!("a tile has 1 to ROWS rows"),
+        }
+    }
+}
+
+/// Enters a tile on the instruction set of `simd`.
+///
+/// # Safety
+/// As for [`TileFn`].
+unsafe fn enter<
+    S: Simd<T>,
+    T: Float,
+    const ROWS: usize,
+    const VECTORS: usize,
+    const FULL: bool,
+    const PACKED: bool,
+>(
+    simd: S,
+    args: &TileArgs<'_, T>,
+) {
+    simd.call(Tile::<T, ROWS, VECTORS, FULL, PACKED> { args });
+}
+
+impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const PACKED: bool>
+    Kernel<T> for Tile<'_, T, ROWS, VECTORS, FULL, PACKED>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let args = self.args;
+        let [row_stride, step] = if PACKED { [1, ROWS] } else { args.a_strides };
+        let tail = simd.tail(if FULL { S::LANES } else { args.last });
+        let mut sums = [[simd.zero(); VECTORS]; ROWS];
+        let (mut a, mut b) = (args.a, args.b);
+        for _ in 0..args.k {
+            let mut columns = [simd.zero(); VECTORS];
+            for (j, column) in columns.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the tile's columns at every step of k.
+                *column = unsafe {
+                    let from = b.add(j * S::LANES);
+                    if FULL || j + 1 < VECTORS {
+                        simd.load_ptr(from)
+                    } else {
+                        simd.load_tail(from, tail)
+                    }
+                };
+            }
+            for (i, row) in sums.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the tile's rows at every step of k.
+                let value = simd.splat(unsafe { *a.add(i * row_stride) });
+                for (sum, column) in row.iter_mut().zip(columns) {
+                    *sum = simd.mul_add(value, column, *sum);
+                }
+            }
+            // The last step leaves these beyond the operands, where they are not used.
+            a = a.wrapping_add(step);
+            b = b.wrapping_add(args.b_stride);
+        }
+        // SAFETY: the caller vouches for the tile of C; `tail` covers its last columns.
+        unsafe { args.store.tile::<S, ROWS, VECTORS, FULL>(simd, &sums, args, tail) }
+    }
+}

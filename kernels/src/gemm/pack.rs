@@ -1,0 +1,121 @@
+//! Packing: copying a block of an operand into panels that the tiles read in order.
+//!
+//! ```text
+//!   B block, kc x nc                     packed, one panel after another
+//!   +-------+-------+---+                step 0: [ w values ] step 1: [ w values ] ...
+//!   | panel | panel | p |   kc steps     a panel is `width` lanes wide, padded with zeros to
+//!   |   0   |   1   | 2 |                whole vectors; A is packed the same way, sideways
+//!   +-------+-------+---+
+//! ```
+
+use crate::simd::{Float, Kernel, Simd};
+
+/// A panel to pack: `lanes x steps` values, written step by step.
+pub(super) struct Panel<T> {
+    /// The value of lane 0 at step 0.
+    pub(super) from: *const T,
+    /// Distance between lanes (columns of B, rows of A).
+    pub(super) lane_stride: usize,
+    /// Distance between steps of k.
+    pub(super) step_stride: usize,
+    /// Lanes that exist.
+    pub(super) lanes: usize,
+    /// Lanes per step in the packed panel; those beyond `lanes` become zero.
+    pub(super) width: usize,
+    /// Steps of k.
+    pub(super) steps: usize,
+    /// Where `width * steps` values go.
+    pub(super) to: *mut T,
+}
+
+impl<T: Float> Kernel<T> for Panel<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        if self.lane_stride == 1 {
+            self.copy_rows(simd);
+        } else if self.step_stride == 1 {
+            self.transpose(simd);
+        } else {
+            self.copy_lanes(0);
+        }
+    }
+}
+
+impl<T: Float> Panel<T> {
+    /// Lanes are neighbours: every step is a contiguous copy.
+    #[inline(always)]
+    fn copy_rows<S: Simd<T>>(&self, simd: S) {
+        let (mut from, mut to) = (self.from, self.to);
+        let whole = self.lanes / S::LANES * S::LANES;
+        let tail = simd.tail(self.lanes - whole);
+        let padded = simd.tail((self.width - whole).min(S::LANES));
+        for _ in 0..self.steps {
+            // SAFETY: the caller of the kernel vouches for both panels; `tail` ends at the last
+            // lane that exists, `padded` at the end of the packed step.
+            unsafe {
+                for lane in (0..whole).step_by(S::LANES) {
+                    simd.store_ptr(simd.load_ptr(from.add(lane)), to.add(lane));
+                }
+                if whole < self.width {
+                    simd.store_tail(
+                        simd.load_tail(from.wrapping_add(whole), tail),
+                        to.add(whole),
+                        padded,
+                    );
+                }
+            }
+            from = from.wrapping_add(self.step_stride);
+            to = to.wrapping_add(self.width);
+        }
+    }
+
+    /// Steps are neighbours: square blocks of vectors are turned in registers.
+    #[inline(always)]
+    fn transpose<S: Simd<T>>(&self, simd: S) {
+        /// The widest vector has this many lanes.
+        const MOST: usize = 16;
+        let blocks = self.steps / S::LANES * S::LANES;
+        for lane in (0..self.width).step_by(S::LANES) {
+            let exist = self.lanes.saturating_sub(lane).min(S::LANES);
+            let fit = simd.tail((self.width - lane).min(S::LANES));
+            for step in (0..blocks).step_by(S::LANES) {
+                let mut square = [simd.zero(); MOST];
+                for (i, row) in square.iter_mut().enumerate().take(exist) {
+                    // SAFETY: lane `lane + i` exists, and LANES steps from `step` on.
+                    *row = unsafe {
+                        simd.load_ptr(self.from.add((lane + i) * self.lane_stride + step))
+                    };
+                }
+                simd.transpose(&mut square[..S::LANES]);
+                for (i, row) in square.iter().enumerate().take(S::LANES) {
+                    // SAFETY: inside the packed panel; `fit` ends with its step.
+                    unsafe {
+                        simd.store_tail(*row, self.to.add((step + i) * self.width + lane), fit);
+                    }
+                }
+            }
+        }
+        self.copy_lanes(blocks);
+    }
+
+    /// Any strides, from `first_step` on.
+    #[inline(always)]
+    fn copy_lanes(&self, first_step: usize) {
+        for step in first_step..self.steps {
+            for lane in 0..self.width {
+                // SAFETY: the caller of the kernel vouches for both panels; only lanes that exist
+                // are read.
+                unsafe {
+                    let value = if lane < self.lanes {
+                        *self.from.add(lane * self.lane_stride + step * self.step_stride)
+                    } else {
+                        T::ZERO
+                    };
+                    *self.to.add(step * self.width + lane) = value;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! AVX2 with FMA: 8 lanes of `f32`, 4 of `f64`, 16 registers; tails by masked moves.
+
+mod double;
+mod single;
+
+use super::{Float, Kernel, Simd};
+
+/// Proof that this CPU and operating system support AVX2 and FMA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The proof, if the CPU has the features.
+    pub(crate) fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        found.then_some(Self(()))
+    }
+}
+
+/// Intrinsics that touch registers only.
+macro_rules! registers {
+    ($call:expr) => {
+        // SAFETY: an `Avx2` exists only where detection found every feature these need.
+        unsafe { $call }
+    };
+}
+
+use registers;
+
+#[target_feature(enable = "avx2,fma")]
+fn enter<T: Float, K: Kernel<T>>(token: Avx2, kernel: K) -> K::Output
+where
+    Avx2: Simd<T>,
+{
+    kernel.run(token)
+}
