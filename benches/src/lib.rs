@@ -1,1 +1,17 @@
-//! To come.
+//! What is measured and how: shared by the criterion suite (`cargo bench`) and by `compare`, which
+//! interleaves all implementations in one process.
+//!
+//! A [`Case`] is one operation on one shape. It prepares a [`Workload`], which owns the buffers and
+//! runs any [`Implementation`] on them, so that all of them see the same memory. Nothing is timed
+//! before its result has been compared with the naive twin's.
+
+mod case;
+pub mod cases;
+mod data;
+mod harness;
+#[cfg(feature = "peers")]
+#[allow(unsafe_code)]
+mod peers;
+
+pub use case::{Case, Implementation, Who, Work, Workload};
+pub use harness::{configured, register};

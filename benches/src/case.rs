@@ -1,0 +1,174 @@
+//! The vocabulary of a measurement: who runs, what, and how much work that is.
+
+use std::fmt;
+
+use tilewise_kernels::{Exec, Isa, available};
+
+use crate::data::assert_close;
+
+/// Whose code runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// The executable specification in `tilewise_kernels::naive`.
+    Naive,
+    /// Our kernel on one instruction set.
+    Tilewise(Isa),
+    /// The `gemm` crate.
+    #[cfg(feature = "peers")]
+    GemmCrate,
+    /// The `matrixmultiply` crate.
+    #[cfg(feature = "peers")]
+    MatrixMultiply,
+}
+
+/// Whose code runs, on how many threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Implementation {
+    /// Whose code.
+    pub who: Who,
+    /// At most this many threads; 1 means the calling thread.
+    pub threads: usize,
+}
+
+impl Implementation {
+    /// On the calling thread.
+    pub fn serial(who: Who) -> Self {
+        Self { who, threads: 1 }
+    }
+
+    /// Whether this is ours and meant to be fast.
+    pub fn is_tilewise(self) -> bool {
+        matches!(self.who, Who::Tilewise(_))
+    }
+
+    /// How our kernels are told to run this: `None` where it is not ours.
+    pub(crate) fn exec(self) -> Option<Exec> {
+        let Who::Tilewise(isa) = self.who else { return None };
+        // Above one thread the kernel itself decides whether they pay, as it does for users.
+        let exec = if self.threads == 1 { Exec::serial() } else { Exec::default() };
+        Some(exec.isa(isa))
+    }
+}
+
+impl fmt::Display for Implementation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.who {
+            Who::Naive => "naive",
+            Who::Tilewise(isa) => isa.name(),
+            #[cfg(feature = "peers")]
+            Who::GemmCrate => "gemm",
+            #[cfg(feature = "peers")]
+            Who::MatrixMultiply => "matrixmultiply",
+        })?;
+        if self.threads > 1 { write!(f, "-{}threads", self.threads) } else { Ok(()) }
+    }
+}
+
+/// What one call achieves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Floating-point operations.
+    Flops(u64),
+    /// Bytes that must move at least: each input read once, each output written once.
+    Bytes(u64),
+}
+
+impl Work {
+    /// Work that reads and writes `count` values of type `T` in all.
+    pub fn values<T>(count: usize) -> Self {
+        Self::Bytes((count * size_of::<T>()) as u64)
+    }
+}
+
+/// An operation with its buffers.
+pub trait Workload: Send {
+    /// One call.
+    fn run(&mut self, by: Implementation);
+
+    /// What the last call computed.
+    fn outputs(&self) -> Vec<f64>;
+
+    /// Brings state that calls change back to the start.
+    fn reset(&mut self) {}
+
+    /// How far results may lie from the naive twin's, relative to values above 1.
+    fn tolerance(&self) -> f64;
+
+    /// Panics if `by` computes something else than the naive twin.
+    fn verify(&mut self, by: Implementation) {
+        self.reset();
+        self.run(Implementation::serial(Who::Naive));
+        let expected = self.outputs();
+        self.reset();
+        self.run(by);
+        assert_close(&by.to_string(), &expected, &self.outputs(), self.tolerance());
+    }
+}
+
+/// One operation on one shape.
+pub struct Case {
+    /// `<op>/<dtype>/<shape>`
+    pub id: String,
+    /// What one call achieves.
+    pub work: Work,
+    /// Whether the naive twin is quick enough to be timed.
+    pub naive: bool,
+    /// Whether the matrix multiplications of others can do this.
+    pub peers: bool,
+    prepare: Box<dyn Fn() -> Box<dyn Workload>>,
+}
+
+impl Case {
+    /// A case that also times the naive twin.
+    pub fn new<W: Workload + 'static>(
+        id: String,
+        work: Work,
+        prepare: impl Fn() -> W + 'static,
+    ) -> Self {
+        let prepare = Box::new(move || Box::new(prepare()) as Box<dyn Workload>);
+        Self { id, work, naive: true, peers: false, prepare }
+    }
+
+    /// Makes the buffers.
+    pub fn prepare(&self) -> Box<dyn Workload> {
+        (self.prepare)()
+    }
+
+    /// Everything that can run this case: each path on one thread, the best one also on `threads`.
+    ///
+    /// # Panics
+    /// If `TILEWISE_MAX_ISA` holds an unknown name.
+    pub fn implementations(&self, threads: usize) -> Vec<Implementation> {
+        let paths = available().unwrap_or_else(|error| panic!("{error}"));
+        let mut list = Vec::new();
+        if self.naive {
+            list.push(Implementation::serial(Who::Naive));
+        }
+        list.extend(paths.iter().map(|&isa| Implementation::serial(Who::Tilewise(isa))));
+        if threads > 1 {
+            let who = Who::Tilewise(*paths.last().expect("never empty"));
+            list.push(Implementation { who, threads });
+        }
+        list.extend(self.peers(threads));
+        list
+    }
+
+    /// Other people's code that can run this case, on one thread and on `threads`.
+    #[cfg(feature = "peers")]
+    fn peers(&self, threads: usize) -> Vec<Implementation> {
+        let mut list = Vec::new();
+        if self.peers {
+            list.extend([Who::GemmCrate, Who::MatrixMultiply].map(Implementation::serial));
+            if threads > 1 {
+                // matrixmultiply reads its thread count from the environment, once: one thread only.
+                list.push(Implementation { who: Who::GemmCrate, threads });
+            }
+        }
+        list
+    }
+
+    #[cfg(not(feature = "peers"))]
+    fn peers(&self, _threads: usize) -> Vec<Implementation> {
+        Vec::new()
+    }
+}

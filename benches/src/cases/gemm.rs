@@ -1,0 +1,198 @@
+//! Matrix multiplication, `C = A B`.
+
+use std::str::FromStr;
+
+#[cfg(feature = "peers")]
+pub use crate::peers::MatrixMultiply as Element;
+#[cfg(not(feature = "peers"))]
+pub use tilewise_kernels::Float as Element;
+
+use tilewise_kernels::{Gemm, MatMut, MatRef, naive};
+
+#[cfg(feature = "peers")]
+use crate::case::Who;
+use crate::case::{Case, Implementation, Work, Workload};
+use crate::data::{Random, append, assert_close};
+#[cfg(feature = "peers")]
+use crate::peers;
+
+/// Above this many multiplications the naive twin checks some rows only, and is not timed.
+const NAIVE_LIMIT: usize = 1 << 21;
+
+/// Squares from the first-level cache to beyond the second, layers of small and middle-sized
+/// networks, and the weight (`tn`) and input (`nt`) gradients of one of them.
+const SHAPES: &[&str] = &[
+    "16",
+    "32",
+    "64",
+    "128",
+    "256",
+    "512",
+    "1024",
+    "2048",
+    "128x10x256",
+    "64x25x12288",
+    "512x512x784",
+    "784x512x128-tn",
+    "128x784x512-nt",
+    "4096x32x4096",
+    "32x4096x4096",
+    "1x4096x4096",
+];
+
+/// What is multiplied: `m` x `k` by `k` x `n`, row-major or transposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    m: usize,
+    n: usize,
+    k: usize,
+    /// A is stored as `k` x `m`.
+    a_transposed: bool,
+    /// B is stored as `n` x `k`.
+    b_transposed: bool,
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    /// Reads `n` (a square) or `MxNxK`, then perhaps `-tn`, `-nt` or `-tt`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("expected N or MxNxK, perhaps with -tn, -nt or -tt, got {text:?}");
+        let (sizes, layout) = text.split_once('-').unwrap_or((text, "nn"));
+        let sizes: Vec<usize> =
+            sizes.split('x').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+        let [m, n, k] = match sizes[..] {
+            [n] => [n; 3],
+            [m, n, k] => [m, n, k],
+            _ => return Err(wrong()),
+        };
+        let (a_transposed, b_transposed) = match layout {
+            "nn" => (false, false),
+            "tn" => (true, false),
+            "nt" => (false, true),
+            "tt" => (true, true),
+            _ => return Err(wrong()),
+        };
+        Ok(Self { m, n, k, a_transposed, b_transposed })
+    }
+}
+
+impl Shape {
+    fn multiplications(self) -> usize {
+        self.m * self.n * self.k
+    }
+
+    fn layout(self) -> &'static str {
+        match (self.a_transposed, self.b_transposed) {
+            (false, false) => "",
+            (true, false) => "-tn",
+            (false, true) => "-nt",
+            (true, true) => "-tt",
+        }
+    }
+}
+
+/// The usual shapes.
+pub fn shapes() -> Vec<Shape> {
+    SHAPES.iter().map(|text| text.parse().expect("a valid shape")).collect()
+}
+
+/// One case per shape.
+pub fn cases<T: Element>(shapes: &[Shape]) -> Vec<Case> {
+    let case = |&shape: &Shape| {
+        let Shape { m, n, k, .. } = shape;
+        let id = format!("gemm/{}/{m}x{n}x{k}{}", T::NAME, shape.layout());
+        let work = Work::Flops(2 * shape.multiplications() as u64);
+        let mut case = Case::new(id, work, move || Product::<T>::new(shape));
+        case.naive = shape.multiplications() <= NAIVE_LIMIT;
+        case.peers = true;
+        case
+    };
+    shapes.iter().map(case).collect()
+}
+
+struct Product<T> {
+    shape: Shape,
+    a: Vec<T>,
+    b: Vec<T>,
+    c: Vec<T>,
+}
+
+/// A row-major matrix, or the transpose of one.
+fn view<T>(data: &[T], [rows, cols]: [usize; 2], transposed: bool) -> MatRef<'_, T> {
+    let view = if transposed {
+        MatRef::new(data, cols, rows).map(MatRef::t)
+    } else {
+        MatRef::new(data, rows, cols)
+    };
+    view.expect("a matrix of this shape")
+}
+
+impl<T: Element> Product<T> {
+    fn new(shape: Shape) -> Self {
+        let Shape { m, n, k, .. } = shape;
+        let mut random = Random::new(2);
+        let (a, b) = (random.uniform(m * k, -1.0, 1.0), random.uniform(k * n, -1.0, 1.0));
+        Self { shape, a, b, c: vec![T::ZERO; m * n] }
+    }
+
+    /// Row `i` of the product, by the naive twin.
+    fn naive_row(&self, i: usize) -> Vec<f64> {
+        let Shape { m, n, k, a_transposed, b_transposed } = self.shape;
+        let a = view(&self.a, [m, k], a_transposed).split_rows(i).1.split_rows(1).0;
+        let b = view(&self.b, [k, n], b_transposed);
+        let mut row = vec![T::ZERO; n];
+        let c = MatMut::new(&mut row, 1, n).expect("a row");
+        naive::gemm(T::ONE, a, b, T::ZERO, c);
+        row.iter().map(|value| value.to_f64()).collect()
+    }
+}
+
+impl<T: Element> Workload for Product<T> {
+    fn run(&mut self, by: Implementation) {
+        let Shape { m, n, k, a_transposed, b_transposed } = self.shape;
+        let a = view(&self.a, [m, k], a_transposed);
+        let b = view(&self.b, [k, n], b_transposed);
+        let c = MatMut::new(&mut self.c, m, n).expect("an output of this shape");
+        if let Some(exec) = by.exec() {
+            return Gemm::new(a, b).and_then(|op| op.run(c, exec)).expect("valid arguments");
+        }
+        match by.who {
+            #[cfg(feature = "peers")]
+            Who::GemmCrate => peers::gemm_crate(a, b, c, by.threads),
+            #[cfg(feature = "peers")]
+            Who::MatrixMultiply => T::matrixmultiply(a, b, c),
+            _ => naive::gemm(T::ONE, a, b, T::ZERO, c),
+        }
+    }
+
+    fn outputs(&self) -> Vec<f64> {
+        let mut all = Vec::new();
+        append(&self.c, &mut all);
+        all
+    }
+
+    fn tolerance(&self) -> f64 {
+        0.0
+    }
+
+    /// Multiplies small multiples of 1/8, whose products every order of summation adds exactly: no
+    /// tolerance hides a mistake. Timing then uses full mantissas again.
+    fn verify(&mut self, by: Implementation) {
+        let Shape { m, n, k, .. } = self.shape;
+        let mut random = Random::new(3);
+        let a = std::mem::replace(&mut self.a, random.eighths(m * k));
+        let b = std::mem::replace(&mut self.b, random.eighths(k * n));
+        self.c.fill(T::NAN);
+        self.run(by);
+        let every = self.shape.multiplications() <= NAIVE_LIMIT;
+        let rows = (0..m).filter(|&i| every || [0, m / 3, m / 2, m - 1].contains(&i));
+        for i in rows {
+            let mut got = Vec::new();
+            append(&self.c[i * n..][..n], &mut got);
+            assert_close(&format!("{by}, row {i}"), &self.naive_row(i), &got, self.tolerance());
+        }
+        self.a = a;
+        self.b = b;
+    }
+}
