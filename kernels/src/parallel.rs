@@ -55,8 +55,6 @@ impl Par {
 }
 
 fn cut<W: Split>(work: W, tasks: usize, body: &(impl Fn(W) + Sync)) {
-    // A cut that must not split a unit may leave a piece with fewer units than its tasks, even none.
-    let tasks = tasks.min(work.units());
     if tasks <= 1 {
         return body(work);
     }
