@@ -5,6 +5,10 @@
 
 mod activation;
 mod gemm;
+mod softmax;
+mod vector_math;
 
 pub use activation::{activate, activate_backward};
 pub use gemm::gemm;
+pub use softmax::{log_softmax, log_softmax_backward, log_sum_exp, softmax, softmax_backward};
+pub use vector_math::{exp, ln};

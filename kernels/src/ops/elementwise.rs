@@ -65,14 +65,41 @@ impl<T: Float, F: Unary<T>> Kernel<T> for Map<'_, T, F> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let mut x = self.x.chunks_exact(S::LANES);
-        let mut y = self.y.chunks_exact_mut(S::LANES);
-        for (x, y) in x.by_ref().zip(y.by_ref()) {
-            simd.store(self.f.apply(simd, simd.load(x)), y);
-        }
-        let tail = simd.load_partial(x.remainder());
-        simd.store_partial(self.f.apply(simd, tail), y.into_remainder());
+        map_slice(simd, self.f, self.x, self.y);
     }
+}
+
+/// Writes `f(x)` to `y`; the slices have equal lengths.
+#[inline(always)]
+pub(crate) fn map_slice<T, S, F>(simd: S, f: F, x: &[T], y: &mut [T])
+where
+    T: Float,
+    S: Simd<T>,
+    F: Unary<T>,
+{
+    let mut x = x.chunks_exact(S::LANES);
+    let mut y = y.chunks_exact_mut(S::LANES);
+    for (x, y) in x.by_ref().zip(y.by_ref()) {
+        simd.store(f.apply(simd, simd.load(x)), y);
+    }
+    let tail = simd.load_partial(x.remainder());
+    simd.store_partial(f.apply(simd, tail), y.into_remainder());
+}
+
+/// Replaces `y` by `f(y)`.
+#[inline(always)]
+pub(crate) fn update_slice<T, S, F>(simd: S, f: F, y: &mut [T])
+where
+    T: Float,
+    S: Simd<T>,
+    F: Unary<T>,
+{
+    let mut y = y.chunks_exact_mut(S::LANES);
+    for y in y.by_ref() {
+        simd.store(f.apply(simd, simd.load(y)), y);
+    }
+    let tail = y.into_remainder();
+    simd.store_partial(f.apply(simd, simd.load_partial(tail)), tail);
 }
 
 struct Zip<'a, T, F> {
@@ -100,14 +127,25 @@ impl<T: Float, F: Binary<T>> Kernel<T> for Zip<'_, T, F> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let mut a = self.a.chunks_exact(S::LANES);
-        let mut b = self.b.chunks_exact(S::LANES);
-        let mut y = self.y.chunks_exact_mut(S::LANES);
-        for ((a, b), y) in a.by_ref().zip(b.by_ref()).zip(y.by_ref()) {
-            simd.store(self.f.apply(simd, simd.load(a), simd.load(b)), y);
-        }
-        let a = simd.load_partial(a.remainder());
-        let b = simd.load_partial(b.remainder());
-        simd.store_partial(self.f.apply(simd, a, b), y.into_remainder());
+        zip_slices(simd, self.f, [self.a, self.b], self.y);
     }
+}
+
+/// Writes `f(a, b)` to `y`; the slices have equal lengths.
+#[inline(always)]
+pub(crate) fn zip_slices<T, S, F>(simd: S, f: F, [a, b]: [&[T]; 2], y: &mut [T])
+where
+    T: Float,
+    S: Simd<T>,
+    F: Binary<T>,
+{
+    let mut a = a.chunks_exact(S::LANES);
+    let mut b = b.chunks_exact(S::LANES);
+    let mut y = y.chunks_exact_mut(S::LANES);
+    for ((a, b), y) in a.by_ref().zip(b.by_ref()).zip(y.by_ref()) {
+        simd.store(f.apply(simd, simd.load(a), simd.load(b)), y);
+    }
+    let a = simd.load_partial(a.remainder());
+    let b = simd.load_partial(b.remainder());
+    simd.store_partial(f.apply(simd, a, b), y.into_remainder());
 }

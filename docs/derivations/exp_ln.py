@@ -1,0 +1,108 @@
+"""Derives the coefficients of kernels/src/simd/math (needs `pip install mpmath`).
+
+    python3 docs/derivations/exp_ln.py
+
+exp   x = n ln2 + r, |r| <= ln2 / 2, and e^r = 1 + r + r^2 q(r). q is the minimax polynomial for the
+      relative error of e^r. n ln2 is taken off in two steps, ln2 = hi + lo; hi has so many zero bits
+      at its end that n * hi is exact for every n that occurs, with or without a fused multiply-add.
+ln    x = 2^e m with m in [sqrt(1/2), sqrt(2)), f = m - 1 (exact), and
+      ln(1 + f) = f - f^2 / 2 + f^3 p(f). p is the minimax polynomial for the relative error of
+      ln(1 + f). The first two terms are exact, so the rounded coefficients only touch what is small.
+"""
+
+import struct
+
+from mpmath import cos, exp, expm1, floor, fabs, ln, log, log1p, lu_solve, matrix, mp, mpf, pi, sqrt
+
+mp.prec = 240
+
+
+def minimax(f, weight, lo, hi, degree):
+    """Remez exchange: coefficients (lowest first) of the polynomial with the least maximum of
+    |weight(x) (f(x) - polynomial(x))|, and that maximum."""
+    count = degree + 2
+    nodes = [(lo + hi) / 2 - (hi - lo) / 2 * cos(pi * k / (count - 1)) for k in range(count)]
+    # Both weights vanish at 0, which therefore cannot be a node.
+    nodes = [x if fabs(x) > hi / 1000 else hi / 50 for x in nodes]
+    grid = [(lo + hi) / 2 - (hi - lo) / 2 * cos(pi * (k + mpf(1) / 3) / 1000) for k in range(1000)]
+    values = [(x, f(x), weight(x)) for x in grid]
+    for _ in range(8):
+        rows = matrix(count, count)
+        right = matrix(count, 1)
+        for i, x in enumerate(nodes):
+            for j in range(degree + 1):
+                rows[i, j] = x**j
+            rows[i, degree + 1] = (-1) ** i / weight(x)
+            right[i] = f(x)
+        solved = lu_solve(rows, right)
+        coefficients = [solved[j] for j in range(degree + 1)]
+        errors = [(w * (y - horner(coefficients, x)), x) for x, y, w in values]
+        # The largest error of each run of one sign becomes a node of the next round.
+        runs = [errors[0]]
+        for error in errors[1:]:
+            if (error[0] > 0) != (runs[-1][0] > 0):
+                runs.append(error)
+            elif fabs(error[0]) > fabs(runs[-1][0]):
+                runs[-1] = error
+        while len(runs) > count:
+            runs.pop(0 if fabs(runs[0][0]) < fabs(runs[-1][0]) else -1)
+        if len(runs) < count:
+            break
+        nodes = [x for _, x in runs]
+    return coefficients, max(fabs(error) for error, _ in errors)
+
+
+def horner(coefficients, x):
+    total = mpf(0)
+    for c in reversed(coefficients):
+        total = total * x + c
+    return total
+
+
+def single(x):
+    return struct.unpack("f", struct.pack("f", float(x)))[0]
+
+
+def show(x, kind):
+    """The shortest decimal that rounds to the value of this type nearest to x."""
+    if kind == "f64":
+        return repr(float(x))
+    for digits in range(1, 10):
+        text = f"{single(x):.{digits}g}"
+        if single(float(text)) == single(x):
+            return repr(float(text))
+    raise AssertionError
+
+
+def leading_bits(x, bits):
+    unit = mpf(2) ** (floor(log(x, 2)) + 1 - bits)
+    return floor(x / unit) * unit
+
+
+def exp_rest(r):
+    if fabs(r) < mpf(2) ** -60:
+        return mpf(1) / 2 + r / 6
+    return (expm1(r) - r) / r**2
+
+
+def ln_rest(f):
+    if fabs(f) < mpf(2) ** -40:
+        return mpf(1) / 3 - f / 4 + f**2 / 5
+    return (log1p(f) - f + f**2 / 2) / f**3
+
+
+def report(name, kind, coefficients, error):
+    print(f"{name} {kind}: minimax error 2^{float(log(error, 2)):.1f}")
+    for c in coefficients:
+        print("    ", show(c, kind) + ",")
+
+
+for kind, hi_bits, exp_degree, ln_degree in [("f32", 16, 4, 8), ("f64", 42, 9, 19)]:
+    ln2_hi = leading_bits(ln(2), hi_bits)
+    print(kind, "LN2_HI", show(ln2_hi, kind), "LN2_LO", show(ln(2) - ln2_hi, kind))
+    print(kind, "LOG2_E", show(1 / ln(2), kind))
+    # A little more than ln2 / 2: rounding x log2(e) can pick the neighbour of the nearest integer.
+    bound = ln(2) / 2 * (1 + mpf(2) ** -12)
+    report("exp q", kind, *minimax(exp_rest, lambda r: r**2 / exp(r), -bound, bound, exp_degree))
+    left, right = sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1
+    report("ln p", kind, *minimax(ln_rest, lambda f: f**3 / log1p(f), left, right, ln_degree))

@@ -1,0 +1,256 @@
+//! Reductions along one row. Which lane and which accumulator an element enters depends on its
+//! column alone, so that a row's result does not depend on alignment, threads or other rows.
+
+use super::elementwise::{Binary, Unary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Exec;
+use crate::parallel::Split;
+use crate::simd::{Float, Kernel, Simd};
+use crate::view::{MatMut, MatRef};
+
+/// Vectors summed side by side: enough to hide the latency of an addition.
+const STREAMS: usize = 4;
+
+/// Elements of row-wise work below which a second thread costs more than it brings.
+const GRAIN: usize = 1 << 14;
+
+/// Rows of `cols` elements that one task should have at least.
+pub(crate) fn row_grain(cols: usize) -> usize {
+    (GRAIN / cols.max(1)).max(1)
+}
+
+/// Checks that the rows of `matrix`, called `what`, lie contiguously.
+pub(crate) fn check_rows(what: &str, contiguous: bool, col_stride: usize) -> Result<()> {
+    if contiguous {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Stride,
+        what,
+        "contiguous rows (column stride 1)",
+        format!("column stride {col_stride}"),
+    ))
+}
+
+/// Checks that a matrix called `what` has the shape of `model`.
+pub(crate) fn check_shape<T>(what: &str, model: &MatRef<'_, T>, got: [usize; 2]) -> Result<()> {
+    if got == [model.rows(), model.cols()] {
+        return Ok(());
+    }
+    let expected = format!("{} x {}", model.rows(), model.cols());
+    Err(Error::shape(what, expected, format!("{} x {}", got[0], got[1])))
+}
+
+/// The largest element; -∞ for an empty row, unspecified where one is NaN.
+#[inline(always)]
+pub(crate) fn row_max<T: Float, S: Simd<T>>(simd: S, row: &[T]) -> T {
+    let mut streams = [simd.splat(T::NEG_INFINITY); STREAMS];
+    let mut blocks = row.chunks_exact(STREAMS * S::LANES);
+    for block in blocks.by_ref() {
+        for (stream, x) in streams.iter_mut().zip(block.chunks_exact(S::LANES)) {
+            *stream = simd.max(*stream, simd.load(x));
+        }
+    }
+    let [a, b, c, d] = streams;
+    let mut top = simd.max(simd.max(a, b), simd.max(c, d));
+    let mut vectors = blocks.remainder().chunks_exact(S::LANES);
+    for x in vectors.by_ref() {
+        top = simd.max(top, simd.load(x));
+    }
+    let tail = simd.load_or(vectors.remainder(), T::NEG_INFINITY);
+    simd.max_lanes(simd.max(top, tail))
+}
+
+/// The sum of `f(x)`; where the row ends inside a vector, `f(fill)` must be 0.
+#[inline(always)]
+pub(crate) fn row_sum<T, S, F>(simd: S, f: F, row: &[T], fill: T) -> T
+where
+    T: Float,
+    S: Simd<T>,
+    F: Unary<T>,
+{
+    let mut streams = [simd.zero(); STREAMS];
+    let mut blocks = row.chunks_exact(STREAMS * S::LANES);
+    for block in blocks.by_ref() {
+        for (stream, x) in streams.iter_mut().zip(block.chunks_exact(S::LANES)) {
+            *stream = simd.add(*stream, f.apply(simd, simd.load(x)));
+        }
+    }
+    let mut sum = merge(simd, streams);
+    let mut vectors = blocks.remainder().chunks_exact(S::LANES);
+    for x in vectors.by_ref() {
+        sum = simd.add(sum, f.apply(simd, simd.load(x)));
+    }
+    let tail = f.apply(simd, simd.load_or(vectors.remainder(), fill));
+    simd.sum_lanes(simd.add(sum, tail))
+}
+
+/// Writes `f(x)` to `out` and returns the sum, as [`row_sum`] does.
+#[inline(always)]
+pub(crate) fn row_map_sum<T, S, F>(simd: S, f: F, row: &[T], out: &mut [T], fill: T) -> T
+where
+    T: Float,
+    S: Simd<T>,
+    F: Unary<T>,
+{
+    let mut streams = [simd.zero(); STREAMS];
+    let mut blocks = row.chunks_exact(STREAMS * S::LANES);
+    let mut out_blocks = out.chunks_exact_mut(STREAMS * S::LANES);
+    for (block, out) in blocks.by_ref().zip(out_blocks.by_ref()) {
+        let pairs = block.chunks_exact(S::LANES).zip(out.chunks_exact_mut(S::LANES));
+        for (stream, (x, out)) in streams.iter_mut().zip(pairs) {
+            let value = f.apply(simd, simd.load(x));
+            simd.store(value, out);
+            *stream = simd.add(*stream, value);
+        }
+    }
+    let mut sum = merge(simd, streams);
+    let mut vectors = blocks.remainder().chunks_exact(S::LANES);
+    let mut out_vectors = out_blocks.into_remainder().chunks_exact_mut(S::LANES);
+    for (x, out) in vectors.by_ref().zip(out_vectors.by_ref()) {
+        let value = f.apply(simd, simd.load(x));
+        simd.store(value, out);
+        sum = simd.add(sum, value);
+    }
+    let tail = f.apply(simd, simd.load_or(vectors.remainder(), fill));
+    simd.store_partial(tail, out_vectors.into_remainder());
+    simd.sum_lanes(simd.add(sum, tail))
+}
+
+/// The sum of `f(a, b)` with `f(0, 0) = 0`; the slices have equal lengths.
+#[inline(always)]
+pub(crate) fn row_zip_sum<T, S, F>(simd: S, f: F, a: &[T], b: &[T]) -> T
+where
+    T: Float,
+    S: Simd<T>,
+    F: Binary<T>,
+{
+    let mut streams = [simd.zero(); STREAMS];
+    let mut a_blocks = a.chunks_exact(STREAMS * S::LANES);
+    let mut b_blocks = b.chunks_exact(STREAMS * S::LANES);
+    for (a, b) in a_blocks.by_ref().zip(b_blocks.by_ref()) {
+        let pairs = a.chunks_exact(S::LANES).zip(b.chunks_exact(S::LANES));
+        for (stream, (a, b)) in streams.iter_mut().zip(pairs) {
+            *stream = simd.add(*stream, f.apply(simd, simd.load(a), simd.load(b)));
+        }
+    }
+    let mut sum = merge(simd, streams);
+    let mut a = a_blocks.remainder().chunks_exact(S::LANES);
+    let mut b = b_blocks.remainder().chunks_exact(S::LANES);
+    for (a, b) in a.by_ref().zip(b.by_ref()) {
+        sum = simd.add(sum, f.apply(simd, simd.load(a), simd.load(b)));
+    }
+    let (a, b) = (simd.load_partial(a.remainder()), simd.load_partial(b.remainder()));
+    simd.sum_lanes(simd.add(sum, f.apply(simd, a, b)))
+}
+
+#[inline(always)]
+fn merge<T: Float, S: Simd<T>>(simd: S, [a, b, c, d]: [S::V; STREAMS]) -> S::V {
+    simd.add(simd.add(a, b), simd.add(c, d))
+}
+
+/// The value in all lanes of `v`.
+#[inline(always)]
+pub(crate) fn uniform_lane<T: Float, S: Simd<T>>(simd: S, v: S::V) -> T {
+    let mut lane = [T::ZERO];
+    simd.store_partial(v, &mut lane);
+    lane[0]
+}
+
+/// A function of a row.
+pub(crate) trait RowMap<T: Float>: Copy + Send + Sync {
+    /// Writes `y`. Mark it `#[inline(always)]`.
+    fn apply<S: Simd<T>>(self, simd: S, x: &[T], y: &mut [T]);
+}
+
+/// A function of two rows.
+pub(crate) trait RowZip<T: Float>: Copy + Send + Sync {
+    /// Writes `out`. Mark it `#[inline(always)]`.
+    fn apply<S: Simd<T>>(self, simd: S, a: &[T], b: &[T], out: &mut [T]);
+}
+
+/// Applies `f` to every row of `x`; shapes are equal and rows contiguous.
+pub(crate) fn map_rows<T: Float, F: RowMap<T>>(
+    f: F,
+    x: MatRef<'_, T>,
+    y: MatMut<'_, T>,
+    exec: Exec,
+) -> Result<()> {
+    let isa = exec.path()?;
+    let grain = row_grain(x.cols());
+    exec.threads().divide(MapRows { f, x, y }, grain, &|piece| isa.run(piece));
+    Ok(())
+}
+
+/// Applies `f` to every row of `a` and `b`; shapes are equal and rows contiguous.
+pub(crate) fn zip_rows<T: Float, F: RowZip<T>>(
+    f: F,
+    [a, b]: [MatRef<'_, T>; 2],
+    out: MatMut<'_, T>,
+    exec: Exec,
+) -> Result<()> {
+    let isa = exec.path()?;
+    let grain = row_grain(a.cols());
+    exec.threads().divide(ZipRows { f, a, b, out }, grain, &|piece| isa.run(piece));
+    Ok(())
+}
+
+struct MapRows<'a, T, F> {
+    f: F,
+    x: MatRef<'a, T>,
+    y: MatMut<'a, T>,
+}
+
+impl<T: Float, F: RowMap<T>> Split for MapRows<'_, T, F> {
+    fn units(&self) -> usize {
+        self.x.rows()
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        let (x, x_rest) = self.x.split_rows(mid);
+        let (y, y_rest) = self.y.split_rows(mid);
+        (Self { f: self.f, x, y }, Self { f: self.f, x: x_rest, y: y_rest })
+    }
+}
+
+impl<T: Float, F: RowMap<T>> Kernel<T> for MapRows<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, simd: S) {
+        for i in 0..self.x.rows() {
+            self.f.apply(simd, self.x.row(i), self.y.row_mut(i));
+        }
+    }
+}
+
+struct ZipRows<'a, T, F> {
+    f: F,
+    a: MatRef<'a, T>,
+    b: MatRef<'a, T>,
+    out: MatMut<'a, T>,
+}
+
+impl<T: Float, F: RowZip<T>> Split for ZipRows<'_, T, F> {
+    fn units(&self) -> usize {
+        self.a.rows()
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        let (a, a_rest) = self.a.split_rows(mid);
+        let (b, b_rest) = self.b.split_rows(mid);
+        let (out, out_rest) = self.out.split_rows(mid);
+        (Self { f: self.f, a, b, out }, Self { f: self.f, a: a_rest, b: b_rest, out: out_rest })
+    }
+}
+
+impl<T: Float, F: RowZip<T>> Kernel<T> for ZipRows<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, simd: S) {
+        for i in 0..self.a.rows() {
+            self.f.apply(simd, self.a.row(i), self.b.row(i), self.out.row_mut(i));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Elementary functions, once, for every vector type.
+//!
+//! The method and the coefficients are derived in `docs/derivations/exp_ln.py`; the error bounds
+//! stated here were measured over all `f32` inputs and are tabled in `docs/numerics.md`.
+
+mod tables;
+
+pub(crate) use tables::Tables;
+
+use super::{Float, Simd};
+
+/// The polynomial with these coefficients, lowest first, by Horner's rule.
+#[inline(always)]
+fn polynomial<T: Float, S: Simd<T>>(simd: S, coefficients: &[T], x: S::V) -> S::V {
+    let mut descending = coefficients.iter().rev();
+    let Some(&highest) = descending.next() else { return simd.zero() };
+    let mut sum = simd.splat(highest);
+    for &c in descending {
+        sum = simd.mul_add(sum, x, simd.splat(c));
+    }
+    sum
+}
+
+/// `(n, e^r - 1)` with `x = n ln2 + r` and |r| at most a hair over ln2 / 2. Needs `x`
+/// between [`Tables::EXP_LOW`] and [`Tables::EXP_HIGH`]; NaN gives NaN in the second.
+#[inline(always)]
+fn reduced_exp_m1<T: Float, S: Simd<T>>(simd: S, x: S::V) -> (S::V, S::V) {
+    let n = simd.round(simd.mul(x, simd.splat(T::LOG2_E)));
+    // n times the high part is exact, and so is the difference: it cancels x's leading bits.
+    let r = simd.neg_mul_add(n, simd.splat(T::LN_2_HI), x);
+    let r = simd.neg_mul_add(n, simd.splat(T::LN_2_LO), r);
+    let q = polynomial(simd, T::EXP_REST, r);
+    (n, simd.mul_add(simd.mul(r, r), q, r))
+}
+
+/// e^x within 1 ULP, subnormal results included. NaN stays NaN; e^-∞ = 0; overflow gives +∞.
+#[inline(always)]
+pub(crate) fn exp<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
+    // NaN goes through minimum and maximum: it is the second operand.
+    exp_nonpositive(simd, simd.min(simd.splat(T::EXP_HIGH), x))
+}
+
+/// [`exp`] for `x` <= 0 or NaN; a larger `x` may give anything.
+#[inline(always)]
+pub(crate) fn exp_nonpositive<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
+    let x = simd.max(simd.splat(T::EXP_LOW), x);
+    let (n, p) = reduced_exp_m1(simd, x);
+    simd.scale_pow2(simd.add(simd.splat(T::ONE), p), n)
+}
+
+/// ln(2^e (1 + f)) for integral `e` and `f` in [√½ - 1, √2 - 1].
+#[inline(always)]
+fn ln_of_parts<T: Float, S: Simd<T>>(simd: S, e: S::V, f: S::V) -> S::V {
+    let square = simd.mul(f, f);
+    let cubic = simd.mul(simd.mul(f, square), polynomial(simd, T::LN_REST, f));
+    let small = simd.mul_add(e, simd.splat(T::LN_2_LO), cubic);
+    let near = simd.sub(f, simd.sub(simd.mul(simd.splat(T::HALF), square), small));
+    simd.mul_add(e, simd.splat(T::LN_2_HI), near)
+}
+
+/// ln x for positive, finite, normal `x`; anything else gives an unspecified value.
+#[inline(always)]
+pub(crate) fn ln_normal<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
+    ln_scaled(simd, x, simd.zero())
+}
+
+/// ln(x 2^shift) for positive, finite, normal `x`.
+#[inline(always)]
+fn ln_scaled<T: Float, S: Simd<T>>(simd: S, x: S::V, shift: S::V) -> S::V {
+    let one = simd.splat(T::ONE);
+    let (e, m) = (simd.add(simd.exponent(x), shift), simd.mantissa(x));
+    let upper = simd.lt(simd.splat(T::SQRT_2), m);
+    let m = simd.select(upper, simd.mul(m, simd.splat(T::HALF)), m);
+    let e = simd.select(upper, simd.add(e, one), e);
+    ln_of_parts(simd, e, simd.sub(m, one))
+}
+
+/// ln x within 1 ULP, subnormal arguments included. ln 0 = -∞, ln +∞ = +∞; a negative argument and
+/// NaN give NaN.
+#[inline(always)]
+pub(crate) fn ln<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
+    let (zero, infinity) = (simd.zero(), simd.splat(T::INFINITY));
+    let clamped = simd.min(simd.splat(T::MAX), simd.max(simd.splat(T::TINY), x));
+    let subnormal = simd.lt(clamped, simd.splat(T::MIN_POSITIVE));
+    let lifted = simd.mul(clamped, simd.splat(T::LIFT));
+    let normal = simd.select(subnormal, lifted, clamped);
+    let shift = simd.select(subnormal, simd.splat(-T::LIFT_EXPONENT), zero);
+    let finite = ln_scaled(simd, normal, shift);
+    // What the clamp changed, and NaN: 0, negative, infinite.
+    let negative = simd.select(simd.lt(x, zero), simd.splat(T::NAN), x);
+    let edge = simd.select(simd.eq(x, zero), simd.sub(zero, infinity), negative);
+    simd.select(simd.eq(x, clamped), finite, edge)
+}
+
+/// ln(1 + u) for `u` in [0, 1], small ones included; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn ln_1p_unit<T: Float, S: Simd<T>>(simd: S, u: S::V) -> S::V {
+    let one = simd.splat(T::ONE);
+    let upper = simd.lt(simd.splat(T::SQRT_2 - T::ONE), u);
+    // Above √2 - 1: 1 + u = 2 (1 + (u - 1) / 2).
+    let f = simd.select(upper, simd.mul(simd.sub(u, one), simd.splat(T::HALF)), u);
+    ln_of_parts(simd, simd.select(upper, one, simd.zero()), f)
+}
+
+/// 1 / (1 + e^-x) within 3 ULP in both tails; 0 at -∞, 1 at +∞, NaN stays NaN.
+#[inline(always)]
+pub(crate) fn sigmoid<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
+    // e^-|x| never overflows and keeps its relative accuracy where the result is small.
+    let decay = exp_nonpositive(simd, simd.neg(simd.abs(x)));
+    let one = simd.splat(T::ONE);
+    let top = simd.select(simd.lt(x, simd.zero()), decay, one);
+    simd.div(top, simd.add(one, decay))
+}
+
+/// tanh x within 2 ULP, tiny arguments included; ±1 at ±∞, NaN stays NaN, -0 stays -0.
+#[inline(always)]
+pub(crate) fn tanh<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
+    let one = simd.splat(T::ONE);
+    let magnitude = simd.abs(x);
+    // Beyond the limit the result is 1 to the last bit. NaN goes through: it is the second operand.
+    let y = simd.max(simd.splat(T::TANH_LOW), simd.neg(simd.add(magnitude, magnitude)));
+    let (n, p) = reduced_exp_m1(simd, y);
+    let scale = simd.pow2(n);
+    // m = e^-2|x| - 1, accurate near 0 where n = 0.
+    let m = simd.mul_add(scale, p, simd.sub(scale, one));
+    let ratio = simd.div(m, simd.add(simd.splat(T::ONE + T::ONE), m));
+    simd.copy_sign(ratio, x)
+}
