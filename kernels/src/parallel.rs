@@ -35,7 +35,12 @@ impl Par {
             Self::Threads(count) => count,
             // The pool is looked at last: a small operation must not start it.
             Self::Auto if units < 2 * grain.max(1) => 1,
-            Self::Auto => rayon::current_num_threads().min(units / grain.max(1)),
+            Self::Auto => {
+                let (threads, grains) = (rayon::current_num_threads(), units / grain.max(1));
+                // Long work is cut finer, so that a thread that was held up does not hold up all.
+                let finer = if threads > 1 && grains >= 16 * threads { 4 } else { 1 };
+                (finer * threads).min(grains)
+            }
         };
         wanted.clamp(1, units.max(1))
     }

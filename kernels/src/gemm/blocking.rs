@@ -45,7 +45,7 @@ impl Blocking {
 /// `total` cut into the fewest pieces of at most `most`, as evenly as possible: `(start, length)`.
 pub(super) fn even_pieces(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = total.div_ceil(most);
-    let (short, longer) = if count == 0 { (0, 0) } else { (total / count, total % count) };
+    let (short, longer) = (total / count.max(1), total % count.max(1));
     (0..count).map(move |i| (i * short + i.min(longer), short + usize::from(i < longer)))
 }
 

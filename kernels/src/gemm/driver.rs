@@ -13,8 +13,8 @@
 //! operations behind each element is the same for any number of threads.
 
 use super::blocking::{Blocking, even_pieces};
-use super::epilogue::Store;
-use super::microkernel::{TileArgs, TileTable};
+use super::epilogue::{Finish, Store};
+use super::microkernel::{TileArgs, TileFn, TileTable};
 use super::pack::Panel;
 use crate::buffer::with_scratch;
 use crate::parallel::Split;
@@ -71,19 +71,19 @@ impl<T: Float> Split for Region<'_, T> {
         self.shape[0].div_ceil(self.tile[0]) * self.shape[1].div_ceil(self.tile[1])
     }
 
-    /// Cuts the longer side in the proportion of `mid`.
+    /// Cuts rows or columns in the proportion of `mid`.
     fn split(self, mid: usize) -> (Self, Self) {
         let [rows, cols, k] = self.shape;
-        let share = |length: usize, tile: usize| {
-            let tiles = length.div_ceil(tile);
-            let units = self.units();
-            ((tiles * mid + units / 2) / units * tile).min(length)
+        let tiles = [rows.div_ceil(self.tile[0]), cols.div_ceil(self.tile[1])];
+        let units = tiles[0] * tiles[1];
+        let share = |side: usize| {
+            ((tiles[side] * mid + units / 2) / units * self.tile[side]).min(self.shape[side])
         };
-        let (at, first_shape, rest_shape) = if rows >= cols {
-            let cut = share(rows, self.tile[0]);
+        let (at, first_shape, rest_shape) = if self.cuts_rows(tiles) {
+            let cut = share(0);
             ([cut, 0], [cut, cols, k], [rows - cut, cols, k])
         } else {
-            let cut = share(cols, self.tile[1]);
+            let cut = share(1);
             ([0, cut], [rows, cut, k], [rows, cols - cut, k])
         };
         let rest = Self {
@@ -105,40 +105,51 @@ impl<T: Float> Kernel<T> for Region<'_, T> {
     fn run<S: Simd<T>>(self, simd: S) {
         let [rows, cols, k] = self.shape;
         let Blocking { kc, mc, nc } = self.packing.blocking;
-        let vectors = cols.div_ceil(S::LANES);
+        let panels = cols.div_ceil(TileTable::<S, T>::COLS);
         let a_len = if self.packing.pack_a { mc.min(rows) * kc.min(k) } else { 0 };
         // The B panels follow at a whole cache line.
         let a_len = a_len.next_multiple_of(64 / size_of::<T>());
-        let most_vectors = (nc / S::LANES).clamp(1, vectors.max(1));
-        let b_len = if self.packing.pack_b { most_vectors * S::LANES * kc.min(k) } else { 0 };
+        let panels = (nc / TileTable::<S, T>::COLS).clamp(1, panels.max(1));
+        let packed_cols = panels * TileTable::<S, T>::COLS;
+        let b_len = if self.packing.pack_b { packed_cols * kc.min(k) } else { 0 };
         if a_len + b_len == 0 {
-            return self.blocks(simd, [std::ptr::null_mut(); 2], most_vectors);
+            return self.blocks(simd, [std::ptr::null_mut(); 2], panels);
         }
         with_scratch(a_len + b_len, |scratch: *mut T| {
-            self.blocks(simd, [scratch, scratch.wrapping_add(a_len)], most_vectors);
+            self.blocks(simd, [scratch, scratch.wrapping_add(a_len)], panels);
         });
     }
 }
 
 impl<T: Float> Region<'_, T> {
-    /// The three outer loops. `scratch`: where A and B are packed.
-    fn blocks<S: Simd<T>>(&self, simd: S, scratch: [*mut T; 2], most_vectors: usize) {
+    /// Whether to cut rows rather than columns: both parts pack their own copy of what they share,
+    /// so the cut goes through a side whose operand is packed, if the other one is not.
+    fn cuts_rows(&self, tiles: [usize; 2]) -> bool {
+        match (self.packing.pack_a, self.packing.pack_b) {
+            (false, true) if tiles[1] >= 4 => false,
+            (true, false) if tiles[0] >= 4 => true,
+            _ => self.shape[0] >= self.shape[1],
+        }
+    }
+
+    /// The three outer loops. `scratch`: where A and B are packed; `most`: panels of B at once.
+    fn blocks<S: Simd<T>>(&self, simd: S, scratch: [*mut T; 2], most: usize) {
         let [rows, cols, k] = self.shape;
+        let panel_cols = TileTable::<S, T>::COLS;
         let Packing { blocking: Blocking { kc, mc, .. }, pack_a, pack_b } = self.packing;
         // Loop 5: blocks of rows of A and C.
         for (row, rows) in even_pieces(rows, mc) {
             // Loop 4: blocks of k. C collects them, in ascending order; an empty k has one empty
             // block, which scales C.
             for (step, steps) in even_pieces(k, kc).chain((k == 0).then_some((0, 0))) {
-                let store = self.store.of_block(step == 0, step + steps == k);
                 let mut a = Operand { start: self.a.at(row, step), ..self.a };
                 if pack_a {
                     a = pack_rows(simd, a, [rows, steps], scratch[0]);
                 }
                 // Loop 3: blocks of columns of B and C.
-                for (vector, vectors) in even_pieces(cols.div_ceil(S::LANES), most_vectors) {
-                    let col = vector * S::LANES;
-                    let cols = (vectors * S::LANES).min(cols - col);
+                for (panel, panels) in even_pieces(cols.div_ceil(panel_cols), most) {
+                    let col = panel * panel_cols;
+                    let cols = (panels * panel_cols).min(cols - col);
                     let mut b = Operand { start: self.b.at(step, col), ..self.b };
                     if pack_b {
                         b = pack_columns(simd, b, [steps, cols], scratch[1]);
@@ -150,7 +161,9 @@ impl<T: Float> Region<'_, T> {
                         shape: [rows, cols, steps],
                         packed: [pack_a, pack_b],
                         origin: [self.origin[0] + row, self.origin[1] + col],
-                        store: &store,
+                        scale: self.store.scale(step == 0),
+                        finish: (step + steps == k && !self.store.is_plain())
+                            .then_some(&self.store),
                     };
                     block.tiles(simd);
                 }
@@ -215,7 +228,9 @@ struct Block<'a, T> {
     packed: [bool; 2],
     /// Row and column of C where the block starts.
     origin: [usize; 2],
-    store: &'a Store<'a, T>,
+    scale: [T; 2],
+    /// What follows the store, if this is the last block of k.
+    finish: Option<&'a Store<'a, T>>,
 }
 
 impl<T: Float> Block<'_, T> {
@@ -248,65 +263,78 @@ impl<T: Float> Block<'_, T> {
                     c: self.c.at(row, col).cast_mut(),
                     c_stride: self.c.strides[0],
                     last: width.min(cols - col) - (width - S::LANES),
-                    store: self.store,
-                    origin: [self.origin[0] + row, self.origin[1] + col],
+                    scale: self.scale,
                 };
-                self.tile(simd, args, [height, vectors]);
+                self.tile(simd, args, [height, vectors], [row, col]);
             }
         }
     }
 
-    /// One tile; by way of a contiguous copy where the columns of C are not neighbours.
-    fn tile<S: Simd<T>>(&self, simd: S, mut args: TileArgs<'_, T>, [height, vectors]: [usize; 2]) {
-        /// The largest tile of all: 8 rows of 3 vectors of 16 lanes.
-        const MOST: usize = 8 * 3 * 16;
+    /// One tile of `height x vectors` at row and column `at` of the block, and what follows it.
+    fn tile<S: Simd<T>>(
+        &self,
+        simd: S,
+        args: TileArgs<T>,
+        [height, vectors]: [usize; 2],
+        at: [usize; 2],
+    ) {
         let width = (vectors - 1) * S::LANES + args.last;
         let whole = args.last == S::LANES;
         let tile = TileTable::<S, T>::get(height, vectors, whole, self.packed[0]);
-        let c = Operand { start: args.c.cast_const(), ..self.c };
-        let scattered = self.c.strides[1] != 1;
-        let mut copy = [T::ZERO; MOST];
-        if scattered {
-            args.c = copy.as_mut_ptr();
-            args.c_stride = width;
-            if self.store.beta != T::ZERO {
-                for (at, value) in copy[..height * width].iter_mut().enumerate() {
-                    // SAFETY: element (at / width, at % width) of this tile of C.
-                    *value = unsafe { *c.at(at / width, at % width) };
-                }
-            }
+        if self.c.strides[1] != 1 {
+            return self.scattered_tile(simd, args, [height, width], tile, at);
         }
         // SAFETY: all addresses lie within the operands that the region was made from: the region
         // covers whole rows and columns of them, and blocks and tiles cut it without remainder.
         unsafe { tile(simd, &args) };
-        if self.store.activates_later() {
-            for row in 0..height {
-                let start = args.c.wrapping_add(row * args.c_stride);
-                // SAFETY: one row of this tile of C, which no one else touches now.
-                let row = unsafe { std::slice::from_raw_parts_mut(start, width) };
-                simd.call(Activate { store: self.store, row });
-            }
-        }
-        if scattered {
-            for (at, &value) in copy[..height * width].iter().enumerate() {
-                // SAFETY: element (at / width, at % width) of this tile of C.
-                unsafe { *c.at(at / width, at % width).cast_mut() = value };
-            }
+        self.finish(simd, &args, [height, width], at);
+    }
+
+    /// Bias and activation over a stored tile.
+    fn finish<S: Simd<T>>(
+        &self,
+        simd: S,
+        args: &TileArgs<T>,
+        [height, width]: [usize; 2],
+        at: [usize; 2],
+    ) {
+        let Some(store) = self.finish else { return };
+        for row in 0..height {
+            let start = args.c.wrapping_add(row * args.c_stride);
+            let place = [self.origin[0] + at[0] + row, self.origin[1] + at[1]];
+            // SAFETY: one row of this tile of C, which no one else touches now.
+            let row = unsafe { std::slice::from_raw_parts_mut(start, width) };
+            simd.call(Finish { store, row, at: place });
         }
     }
-}
 
-/// The activation over one row of a stored tile.
-struct Activate<'a, T> {
-    store: &'a Store<'a, T>,
-    row: &'a mut [T],
-}
-
-impl<T: Float> Kernel<T> for Activate<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, simd: S) {
-        self.store.activate(simd, self.row);
+    /// One tile by way of a contiguous copy: the columns of C are not neighbours.
+    fn scattered_tile<S: Simd<T>>(
+        &self,
+        simd: S,
+        mut args: TileArgs<T>,
+        [height, width]: [usize; 2],
+        tile: TileFn<S, T>,
+        at: [usize; 2],
+    ) {
+        /// The largest tile of all: 8 rows of 3 vectors of 16 lanes.
+        const MOST: usize = 8 * 3 * 16;
+        let c = Operand { start: args.c.cast_const(), ..self.c };
+        let mut copy = [T::ZERO; MOST];
+        let copy = &mut copy[..height * width];
+        if self.scale[1] != T::ZERO {
+            for (at, value) in copy.iter_mut().enumerate() {
+                // SAFETY: element (at / width, at % width) of this tile of C.
+                *value = unsafe { *c.at(at / width, at % width) };
+            }
+        }
+        (args.c, args.c_stride) = (copy.as_mut_ptr(), width);
+        // SAFETY: A and B as in `tile`; the copy has room for the whole tile.
+        unsafe { tile(simd, &args) };
+        self.finish(simd, &args, [height, width], at);
+        for (at, &value) in copy.iter().enumerate() {
+            // SAFETY: element (at / width, at % width) of this tile of C.
+            unsafe { *c.at(at / width, at % width).cast_mut() = value };
+        }
     }
 }

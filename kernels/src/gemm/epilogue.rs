@@ -1,8 +1,7 @@
-//! What happens to a finished tile in the same store: scaling, the old C, the bias, the activation.
+//! What happens to a finished tile before it leaves the first-level cache: bias and activation.
 
-use super::microkernel::TileArgs;
 use crate::ops::Activation;
-use crate::simd::{Float, Simd, math};
+use crate::simd::{Float, Kernel, Simd, math};
 
 /// A vector added to every row or to every column of C.
 #[derive(Clone, Copy)]
@@ -15,7 +14,7 @@ pub(super) enum Bias<'a, T> {
     PerRow(&'a [T]),
 }
 
-/// The store of a tile: `C <- f(alpha * sum + beta * C + bias)`.
+/// The store of C: `C <- f(alpha * A * B + beta * C + bias)`.
 #[derive(Clone, Copy)]
 pub(super) struct Store<'a, T> {
     pub(super) alpha: T,
@@ -25,92 +24,51 @@ pub(super) struct Store<'a, T> {
     pub(super) activation: Activation,
 }
 
-impl<'a, T: Float> Store<'a, T> {
-    /// The store of one block of k among several: beta applies before the first only, bias and
-    /// activation after the last only.
-    pub(super) fn of_block(&self, first: bool, last: bool) -> Store<'a, T> {
-        Store {
-            alpha: self.alpha,
-            beta: if first { self.beta } else { T::ONE },
-            bias: if last { self.bias } else { Bias::None },
-            activation: if last { self.activation } else { Activation::Identity },
-        }
+impl<T: Float> Store<'_, T> {
+    /// The factors of the product and of the old C for one block of k: the blocks after the first
+    /// add to what is there.
+    pub(super) fn scale(&self, first: bool) -> [T; 2] {
+        [self.alpha, if first { self.beta } else { T::ONE }]
     }
 
-    /// Stores the sums of a tile.
-    ///
-    /// # Safety
-    /// The tile of C in `args` must be readable and writable; `tail` covers its last vector.
-    #[inline(always)]
-    pub(super) unsafe fn tile<
-        S: Simd<T>,
-        const ROWS: usize,
-        const VECTORS: usize,
-        const FULL: bool,
-    >(
-        &self,
-        simd: S,
-        sums: &[[S::V; VECTORS]; ROWS],
-        args: &TileArgs<'_, T>,
-        tail: S::Tail,
-    ) {
-        let alpha = simd.splat(self.alpha);
-        let beta = simd.splat(self.beta);
-        for (i, row) in sums.iter().enumerate() {
-            for (j, &sum) in row.iter().enumerate() {
-                let whole = FULL || j + 1 < VECTORS;
-                let place = args.c.wrapping_add(i * args.c_stride + j * S::LANES);
-                let mut value = simd.mul(alpha, sum);
-                if self.beta != T::ZERO {
-                    // SAFETY: the caller vouches for the tile of C.
-                    let old = unsafe {
-                        if whole { simd.load_ptr(place) } else { simd.load_tail(place, tail) }
-                    };
-                    value = simd.mul_add(beta, old, value);
-                }
-                value =
-                    self.finish(simd, value, [args.origin[0] + i, args.origin[1] + j * S::LANES]);
-                // SAFETY: the caller vouches for the tile of C.
-                unsafe {
-                    if whole {
-                        simd.store_ptr(value, place);
-                    } else {
-                        simd.store_tail(value, place, tail);
-                    }
-                }
-            }
-        }
+    /// Whether a tile is done when it is stored.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.bias, Bias::None) && self.activation == Activation::Identity
     }
+}
 
-    /// Adds the bias and applies ReLU to the vector that starts at element `at` of C. The other
-    /// activations are too long for every tile to carry; they follow in [`Store::activate`].
+/// Bias and activation over a part of one row of C that starts at element `at`.
+pub(super) struct Finish<'a, T> {
+    pub(super) store: &'a Store<'a, T>,
+    pub(super) row: &'a mut [T],
+    pub(super) at: [usize; 2],
+}
+
+impl<T: Float> Kernel<T> for Finish<'_, T> {
+    type Output = ();
+
     #[inline(always)]
-    fn finish<S: Simd<T>>(&self, simd: S, value: S::V, at: [usize; 2]) -> S::V {
-        let value = match self.bias {
-            Bias::None => value,
-            Bias::PerColumn(bias) => simd.add(value, simd.load_partial(&bias[at[1]..])),
-            Bias::PerRow(bias) => simd.add(value, simd.splat(bias[at[0]])),
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { store, row, at: [i, mut j] } = self;
+        let per_row = match store.bias {
+            Bias::PerRow(bias) => simd.splat(bias[i]),
+            _ => simd.zero(),
         };
-        if self.activation == Activation::Relu { simd.max(simd.zero(), value) } else { value }
-    }
-
-    /// Whether [`Store::activate`] has anything to do after the tile's store.
-    pub(super) fn activates_later(&self) -> bool {
-        !matches!(self.activation, Activation::Identity | Activation::Relu)
-    }
-
-    /// Applies the activation to one row of a stored tile, still in the first-level cache.
-    #[inline(always)]
-    pub(super) fn activate<S: Simd<T>>(&self, simd: S, row: &mut [T]) {
         for piece in row.chunks_mut(S::LANES) {
-            let x = simd.load_partial(piece);
-            let y = match self.activation {
-                Activation::Identity => x,
-                Activation::Relu => simd.max(simd.zero(), x),
-                Activation::Sigmoid => math::sigmoid(simd, x),
-                Activation::Tanh => math::tanh(simd, x),
+            let mut value = simd.load_partial(piece);
+            value = match store.bias {
+                Bias::None => value,
+                Bias::PerColumn(bias) => simd.add(value, simd.load_partial(&bias[j..])),
+                Bias::PerRow(_) => simd.add(value, per_row),
             };
-            simd.store_partial(y, piece);
+            value = match store.activation {
+                Activation::Identity => value,
+                Activation::Relu => simd.max(simd.zero(), value),
+                Activation::Sigmoid => math::sigmoid(simd, value),
+                Activation::Tanh => math::tanh(simd, value),
+            };
+            simd.store_partial(value, piece);
+            j += S::LANES;
         }
     }
 }

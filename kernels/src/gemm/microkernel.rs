@@ -15,11 +15,10 @@
 
 use std::marker::PhantomData;
 
-use super::epilogue::Store;
 use crate::simd::{Float, Kernel, Simd};
 
 /// Where a tile reads and writes. Strides are in elements.
-pub(super) struct TileArgs<'a, T> {
+pub(super) struct TileArgs<T> {
     /// First element of the tile's rows of A.
     pub(super) a: *const T,
     /// Distance between rows of A, and between steps of k.
@@ -36,23 +35,21 @@ pub(super) struct TileArgs<'a, T> {
     pub(super) c_stride: usize,
     /// Columns in the last vector, 1 to `LANES`.
     pub(super) last: usize,
-    /// What is done with the product.
-    pub(super) store: &'a Store<'a, T>,
-    /// The tile's place in C, for the operands of the epilogue.
-    pub(super) origin: [usize; 2],
+    /// Factors of the product and of the old C; C is not read where the second is zero.
+    pub(super) scale: [T; 2],
 }
 
 /// A tile of fixed size. `FULL`: the last vector is whole. `PACKED`: A is a panel of `ROWS`
 /// contiguous values per step.
 struct Tile<'a, T, const ROWS: usize, const VECTORS: usize, const FULL: bool, const PACKED: bool> {
-    args: &'a TileArgs<'a, T>,
+    args: &'a TileArgs<T>,
 }
 
 /// A compiled tile.
 ///
 /// # Safety
 /// The addresses in the arguments must be readable (A, B) and writable (C) over the whole tile.
-pub(super) type TileFn<S, T> = unsafe fn(S, &TileArgs<'_, T>);
+pub(super) type TileFn<S, T> = unsafe fn(S, &TileArgs<T>);
 
 /// The sizes of tile that exist for one instruction set, by its number of registers: accumulators,
 /// one row of B and one broadcast of A must fit.
@@ -135,7 +132,7 @@ unsafe fn enter<
     const PACKED: bool,
 >(
     simd: S,
-    args: &TileArgs<'_, T>,
+    args: &TileArgs<T>,
 ) {
     simd.call(Tile::<T, ROWS, VECTORS, FULL, PACKED> { args });
 }
@@ -151,7 +148,9 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         let [row_stride, step] = if PACKED { [1, ROWS] } else { args.a_strides };
         let tail = simd.tail(if FULL { S::LANES } else { args.last });
         let mut sums = [[simd.zero(); VECTORS]; ROWS];
-        let (mut a, mut b) = (args.a, args.b);
+        // One address per row and one offset for all of them: a single addition per step.
+        let rows: [*const T; ROWS] = std::array::from_fn(|i| args.a.wrapping_add(i * row_stride));
+        let (mut offset, mut b) = (0, args.b);
         for _ in 0..args.k {
             let mut columns = [simd.zero(); VECTORS];
             for (j, column) in columns.iter_mut().enumerate() {
@@ -165,18 +164,62 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
                     }
                 };
             }
-            for (i, row) in sums.iter_mut().enumerate() {
+            for (row, sums) in rows.iter().zip(&mut sums) {
                 // SAFETY: the caller vouches for the tile's rows at every step of k.
-                let value = simd.splat(unsafe { *a.add(i * row_stride) });
-                for (sum, column) in row.iter_mut().zip(columns) {
+                let value = simd.splat(unsafe { *row.wrapping_add(offset) });
+                for (sum, column) in sums.iter_mut().zip(columns) {
                     *sum = simd.mul_add(value, column, *sum);
                 }
             }
             // The last step leaves these beyond the operands, where they are not used.
-            a = a.wrapping_add(step);
+            offset += step;
             b = b.wrapping_add(args.b_stride);
         }
         // SAFETY: the caller vouches for the tile of C; `tail` covers its last columns.
-        unsafe { args.store.tile::<S, ROWS, VECTORS, FULL>(simd, &sums, args, tail) }
+        unsafe {
+            if args.scale[1] == T::ZERO {
+                Self::store::<S, false>(simd, args, &sums, tail);
+            } else {
+                Self::store::<S, true>(simd, args, &sums, tail);
+            }
+        }
+    }
+}
+
+impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const PACKED: bool>
+    Tile<'_, T, ROWS, VECTORS, FULL, PACKED>
+{
+    /// Writes `scale[0] * sums`, and adds `scale[1]` times the old C where `ADD`.
+    ///
+    /// # Safety
+    /// The tile of C in `args` must be readable and writable, in the last vector as far as `tail`.
+    #[inline(always)]
+    unsafe fn store<S: Simd<T>, const ADD: bool>(
+        simd: S,
+        args: &TileArgs<T>,
+        sums: &[[S::V; VECTORS]; ROWS],
+        tail: S::Tail,
+    ) {
+        let [alpha, beta] = args.scale.map(|x| simd.splat(x));
+        for (i, row) in sums.iter().enumerate() {
+            for (j, &sum) in row.iter().enumerate() {
+                let whole = FULL || j + 1 < VECTORS;
+                let place = args.c.wrapping_add(i * args.c_stride + j * S::LANES);
+                let mut value = simd.mul(alpha, sum);
+                // SAFETY: the caller vouches for the tile of C.
+                unsafe {
+                    if ADD {
+                        let old =
+                            if whole { simd.load_ptr(place) } else { simd.load_tail(place, tail) };
+                        value = simd.mul_add(beta, old, value);
+                    }
+                    if whole {
+                        simd.store_ptr(value, place);
+                    } else {
+                        simd.store_tail(value, place, tail);
+                    }
+                }
+            }
+        }
     }
 }

@@ -9,7 +9,6 @@
 mod blocking;
 #[allow(unsafe_code)]
 mod driver;
-#[allow(unsafe_code)]
 mod epilogue;
 #[allow(unsafe_code)]
 mod microkernel;
@@ -270,7 +269,7 @@ fn grain(tile: [usize; 2], k: usize) -> usize {
     GRAIN.div_ceil((tile[0] * tile[1]).saturating_mul(k.max(1)))
 }
 
-/// Elements of B that stay in the first-level cache by themselves.
+/// Bytes of an unpacked B that stay in the first-level cache beside the rows of A.
 const SMALL_B_BYTES: usize = 24 << 10;
 
 /// Chooses what is packed. Packing costs about as much per element as 30 multiply-adds, which the
@@ -287,7 +286,16 @@ fn packing<T: Float>(
     let b_contiguous = b[1] == 1 || n == 1;
     let b_fits = n.saturating_mul(k).saturating_mul(size) <= SMALL_B_BYTES;
     let pack_b = forced.is_some() || !b_contiguous || (m > 4 * tile[0] && !b_fits);
-    // A row-major A is read in order along k; its rows are far apart but few.
-    let pack_a = forced.is_some() || (n > tile[1] && a[1] != 1 && m > 1);
+    // A row-major A is read in order along k, a few rows at a time.
+    let a_in_order = a[1] == 1 || stays_in_first_level(k, a[1].saturating_mul(size));
+    let pack_a = forced.is_some() || (n > tile[1] && m > 1 && !a_in_order);
     Packing { blocking, pack_a, pack_b }
+}
+
+/// Whether `lines` cache lines that lie `stride` bytes apart stay in a first-level cache of 64 sets
+/// and 8 ways: strides with a large power of two use few of the sets.
+fn stays_in_first_level(lines: usize, stride: usize) -> bool {
+    let power_of_two = 1 << stride.trailing_zeros().min(12);
+    let sets = 4096 / power_of_two.max(64);
+    lines <= 8 * sets
 }
