@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use tilewise_kernels::{Exec, Isa, available};
+use tilewise_kernels::{Exec, Float, Isa, Result, available};
 
-use crate::data::assert_close;
+use crate::data::{append, assert_close};
 
 /// Whose code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,53 @@ pub trait Workload: Send {
         self.reset();
         self.run(by);
         assert_close(&by.to_string(), &expected, &self.outputs(), self.tolerance());
+    }
+}
+
+/// A workload that writes one buffer from others, by our kernel and by its naive twin.
+pub(crate) struct Simple<T, F, N> {
+    inputs: Vec<Vec<T>>,
+    out: Vec<T>,
+    tolerance: f64,
+    fast: F,
+    naive: N,
+}
+
+impl<T, F, N> Simple<T, F, N>
+where
+    T: Float,
+    F: Fn(&[Vec<T>], &mut [T], Exec) -> Result<()> + Send,
+    N: Fn(&[Vec<T>], &mut [T]) + Send,
+{
+    /// A workload with `len` outputs and a [`Workload::tolerance`].
+    pub(crate) fn new(inputs: Vec<Vec<T>>, len: usize, tolerance: f64, fast: F, naive: N) -> Self {
+        Self { inputs, out: vec![T::ZERO; len], tolerance, fast, naive }
+    }
+}
+
+impl<T, F, N> Workload for Simple<T, F, N>
+where
+    T: Float,
+    F: Fn(&[Vec<T>], &mut [T], Exec) -> Result<()> + Send,
+    N: Fn(&[Vec<T>], &mut [T]) + Send,
+{
+    fn run(&mut self, by: Implementation) {
+        match by.exec() {
+            Some(exec) => {
+                (self.fast)(&self.inputs, &mut self.out, exec).expect("valid arguments");
+            }
+            None => (self.naive)(&self.inputs, &mut self.out),
+        }
+    }
+
+    fn outputs(&self) -> Vec<f64> {
+        let mut all = Vec::new();
+        append(&self.out, &mut all);
+        all
+    }
+
+    fn tolerance(&self) -> f64 {
+        self.tolerance
     }
 }
 

@@ -2,13 +2,24 @@
 
 pub mod activation;
 pub mod gemm;
+pub mod softmax;
+pub mod vector_math;
 
 use tilewise_kernels::Float;
 
 use crate::case::Case;
 
+/// Elements of a vector: in the first-level cache, in the second, and beyond both.
+const LENGTHS: [usize; 3] = [4_096, 100_000, 4_000_000];
+
+/// Rows and classes: a small classifier, a thousand classes, and a vocabulary.
+const LOGITS: [[usize; 2]; 3] = [[128, 10], [4096, 1000], [512, 32_000]];
+
 /// The operations whose speed is that of memory, or of a transcendental function, not of
 /// multiplication.
 pub fn memory_bound<T: Float>() -> Vec<Case> {
-    activation::cases::<T>()
+    [softmax::cases::<T>(), activation::cases::<T>(), vector_math::cases::<T>()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
