@@ -60,6 +60,8 @@ impl Par {
 }
 
 fn cut<W: Split>(work: W, tasks: usize, body: &(impl Fn(W) + Sync)) {
+    // A cut that must not split a unit may leave a piece with fewer units than its tasks, even none.
+    let tasks = tasks.min(work.units());
     if tasks <= 1 {
         return body(work);
     }
@@ -101,6 +103,31 @@ mod tests {
                 seen[i].fetch_add(1, Ordering::Relaxed);
             });
             assert!(seen.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{par:?}");
+        }
+    }
+
+    /// Pairs of units that must stay together, as the tiles of a row do.
+    struct Pairs(usize);
+
+    impl Split for Pairs {
+        fn units(&self) -> usize {
+            2 * self.0
+        }
+
+        fn split(self, mid: usize) -> (Self, Self) {
+            assert!(self.0 > 0, "nothing to split");
+            (Self(mid / 2), Self(self.0 - mid / 2))
+        }
+    }
+
+    #[test]
+    fn a_lopsided_cut_leaves_nothing_that_is_split_further() {
+        for (pairs, threads) in [(1, 2), (1, 7), (2, 7), (5, 9), (0, 3)] {
+            let done = AtomicUsize::new(0);
+            Par::Threads(threads).divide(Pairs(pairs), 1, &|piece: Pairs| {
+                done.fetch_add(piece.0, Ordering::Relaxed);
+            });
+            assert_eq!(done.into_inner(), pairs, "{pairs} pairs, {threads} threads");
         }
     }
 
