@@ -59,6 +59,45 @@ impl Par {
     }
 }
 
+impl Par {
+    /// Reduces `work`: `leaf` on blocks of `block` units (the last one may be shorter), `merge` on
+    /// neighbours, pairwise, in a tree whose shape depends on the number of units alone. Nothing is
+    /// allocated. One task should have at least `grain` units.
+    pub(crate) fn fold_blocks<W: Split, R: Send>(
+        self,
+        work: W,
+        [block, grain]: [usize; 2],
+        leaf: &(impl Fn(W) -> R + Sync),
+        merge: &(impl Fn(R, R) -> R + Sync),
+    ) -> R {
+        let tasks = self.tasks(work.units(), grain);
+        fold(work, [block, tasks], leaf, merge)
+    }
+}
+
+fn fold<W: Split, R: Send>(
+    work: W,
+    [block, tasks]: [usize; 2],
+    leaf: &(impl Fn(W) -> R + Sync),
+    merge: &(impl Fn(R, R) -> R + Sync),
+) -> R {
+    let blocks = work.units().div_ceil(block);
+    if blocks <= 1 {
+        return leaf(work);
+    }
+    let (left, right) = work.split(blocks / 2 * block);
+    let (left, right) = if tasks <= 1 {
+        (fold(left, [block, 1], leaf, merge), fold(right, [block, 1], leaf, merge))
+    } else {
+        let left_tasks = tasks / 2;
+        rayon::join(
+            || fold(left, [block, left_tasks], leaf, merge),
+            || fold(right, [block, tasks - left_tasks], leaf, merge),
+        )
+    };
+    merge(left, right)
+}
+
 fn cut<W: Split>(work: W, tasks: usize, body: &(impl Fn(W) + Sync)) {
     // A cut that must not split a unit may leave a piece with fewer units than its tasks, even none.
     let tasks = tasks.min(work.units());
@@ -129,6 +168,20 @@ mod tests {
             });
             assert_eq!(done.into_inner(), pairs, "{pairs} pairs, {threads} threads");
         }
+    }
+
+    #[test]
+    fn folded_tree_does_not_depend_on_threads() {
+        let show = |par: Par| {
+            par.fold_blocks(
+                Indices { first: 0, count: 23 },
+                [4, 1],
+                &|piece| format!("{}+{}", piece.first, piece.count),
+                &|left, right| format!("({left} {right})"),
+            )
+        };
+        assert_eq!(show(Par::Serial), "((0+4 (4+4 8+4)) (12+4 (16+4 20+3)))");
+        assert_eq!(show(Par::Threads(5)), show(Par::Serial));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! what an operation means, never for speed. Arguments of the wrong shape panic.
 
 mod activation;
+mod cross_entropy;
 mod gemm;
 mod softmax;
 mod vector_math;
 
 pub use activation::{activate, activate_backward};
+pub use cross_entropy::{CrossEntropyOptions, sigmoid_cross_entropy, softmax_cross_entropy};
 pub use gemm::gemm;
 pub use softmax::{log_softmax, log_softmax_backward, log_sum_exp, softmax, softmax_backward};
 pub use vector_math::{exp, ln};

@@ -1,0 +1,293 @@
+//! The body of softmax cross-entropy: one block of rows.
+
+use super::Targets;
+use crate::ops::elementwise::{Binary, update_slice, zip_slices};
+use crate::ops::rows::{row_map_sum, row_max, row_sum};
+use crate::ops::softmax::{Scale, ShiftedExp, ln_of_sum};
+use crate::parallel::Split;
+use crate::simd::{Float, Kernel, Simd, math};
+use crate::view::{MatMut, MatRef};
+
+/// Rows whose losses are added one after the other; larger sums are trees of these.
+pub(super) const BLOCK: usize = 64;
+
+/// How targets become weights of the negative log-probabilities.
+pub(super) struct Rules<'a, T> {
+    pub(super) ignore_index: Option<usize>,
+    pub(super) class_weights: Option<&'a [T]>,
+    /// 1 - smoothing: what is left of the target itself.
+    pub(super) keep: T,
+    /// smoothing / classes: what every class gets.
+    pub(super) floor: T,
+    /// The sum of `floor` times class weight over the classes.
+    pub(super) floor_total: T,
+}
+
+impl<T: Float> Rules<'_, T> {
+    fn weight_of(&self, class: usize) -> T {
+        self.class_weights.map_or(T::ONE, |weights| weights[class])
+    }
+}
+
+/// Rows of logits with their targets and outputs.
+pub(super) struct Rows<'a, T> {
+    pub(super) rules: &'a Rules<'a, T>,
+    pub(super) logits: MatRef<'a, T>,
+    pub(super) targets: Targets<'a, T>,
+    /// The factor of every gradient.
+    pub(super) scale: T,
+    pub(super) dlogits: Option<MatMut<'a, T>>,
+    pub(super) losses: Option<&'a mut [T]>,
+}
+
+impl<T: Float> Split for Rows<'_, T> {
+    fn units(&self) -> usize {
+        self.logits.rows()
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        let (logits, logits_rest) = self.logits.split_rows(mid);
+        let (targets, targets_rest) = match self.targets {
+            Targets::Classes(labels) => {
+                let (head, rest) = labels.split_at(mid);
+                (Targets::Classes(head), Targets::Classes(rest))
+            }
+            Targets::Probabilities(t) => {
+                let (head, rest) = t.split_rows(mid);
+                (Targets::Probabilities(head), Targets::Probabilities(rest))
+            }
+        };
+        let (dlogits, dlogits_rest) = self.dlogits.map(|d| d.split_rows(mid)).unzip();
+        let (losses, losses_rest) = self.losses.map(|l| l.split_at_mut(mid)).unzip();
+        let head = Self { logits, targets, dlogits, losses, ..self };
+        let rest = Self {
+            logits: logits_rest,
+            targets: targets_rest,
+            dlogits: dlogits_rest,
+            losses: losses_rest,
+            ..head
+        };
+        (head, rest)
+    }
+}
+
+impl<T: Float> Kernel<T> for Rows<'_, T> {
+    /// The sum of the losses.
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, simd: S) -> f64 {
+        let rows = self.logits.rows();
+        debug_assert!(rows <= BLOCK);
+        // A row's loss is factor (ln sum + offset); the logarithms of a block are taken together.
+        let mut sums = [T::ONE; BLOCK];
+        let mut offsets = [T::ZERO; BLOCK];
+        let mut factors = [T::ONE; BLOCK];
+        for i in 0..rows {
+            let parts = self.row(simd, i);
+            (sums[i], offsets[i], factors[i]) = (parts.sum, parts.offset, parts.factor);
+        }
+        let mut losses = [T::ZERO; BLOCK];
+        zip_slices(simd, AddLn, [&sums[..rows], &offsets[..rows]], &mut losses[..rows]);
+        let mut total = 0.0;
+        for (loss, &factor) in losses[..rows].iter_mut().zip(&factors) {
+            // A class without weight counts for nothing even where its loss is infinite.
+            *loss = if factor == T::ZERO { T::ZERO } else { *loss * factor };
+            total += loss.to_f64();
+        }
+        if let Some(out) = self.losses {
+            out.copy_from_slice(&losses[..rows]);
+        }
+        total
+    }
+}
+
+/// A row's loss as factor (ln sum + offset).
+struct Parts<T> {
+    sum: T,
+    offset: T,
+    factor: T,
+}
+
+impl<T: Float> Rows<'_, T> {
+    #[inline(always)]
+    fn row<S: Simd<T>>(&mut self, simd: S, i: usize) -> Parts<T> {
+        let z = self.logits.row(i);
+        let d = self.dlogits.as_mut().map(|d| d.row_mut(i));
+        match self.targets {
+            Targets::Classes(labels) if self.rules.ignore_index == Some(labels[i]) => {
+                if let Some(d) = d {
+                    d.fill(T::ZERO);
+                }
+                Parts { sum: T::ONE, offset: T::ZERO, factor: T::ONE }
+            }
+            Targets::Classes(labels) if self.rules.floor == T::ZERO => {
+                let factor = self.rules.weight_of(labels[i]);
+                label_row(simd, z, d, labels[i], [factor, self.scale])
+            }
+            Targets::Classes(labels) => {
+                let share = self.rules.keep * self.rules.weight_of(labels[i]);
+                let peak = Some((labels[i], share));
+                SoftRow { t: None, peak, rules: self.rules, scale: self.scale }.run(simd, z, d)
+            }
+            Targets::Probabilities(t) => {
+                let t = Some(t.row(i));
+                SoftRow { t, peak: None, rules: self.rules, scale: self.scale }.run(simd, z, d)
+            }
+        }
+    }
+}
+
+/// The maximum of a row and the sum of its shifted exponentials, which go to `d`. A row of only -∞
+/// counts as a row of zeros: its maximum is -∞ and its sum the number of classes.
+#[inline(always)]
+fn exponentials<T: Float, S: Simd<T>>(simd: S, z: &[T], d: Option<&mut [T]>) -> (T, T) {
+    let max = row_max(simd, z);
+    let f = ShiftedExp { max };
+    if max == T::NEG_INFINITY {
+        return (max, flat_row(z, d));
+    }
+    match d {
+        Some(d) => (max, row_map_sum(simd, f, z, d, T::NEG_INFINITY)),
+        None => (max, row_sum(simd, f, z, T::NEG_INFINITY)),
+    }
+}
+
+/// The exponentials of a row without a maximum, and their sum: NaN where one is in it, else ones.
+#[cold]
+fn flat_row<T: Float>(z: &[T], d: Option<&mut [T]>) -> T {
+    let value = if z.iter().any(|z| z.is_nan()) { T::NAN } else { T::ONE };
+    if let Some(d) = d {
+        d.fill(value);
+    }
+    value * T::from_usize(z.len())
+}
+
+/// `max - z`, or 0 in a row of only -∞.
+#[inline(always)]
+fn below_max<T: Float>(max: T, z: T) -> T {
+    if max == T::NEG_INFINITY { T::ZERO } else { max - z }
+}
+
+/// A row compared with one class: loss factor (ln sum + max - z[label]), gradient
+/// factor scale (p - onehot(label)).
+#[inline(always)]
+fn label_row<T: Float, S: Simd<T>>(
+    simd: S,
+    z: &[T],
+    mut d: Option<&mut [T]>,
+    label: usize,
+    [factor, scale]: [T; 2],
+) -> Parts<T> {
+    let (max, sum) = exponentials(simd, z, d.as_deref_mut());
+    if let Some(d) = d {
+        let share = factor * scale;
+        update_slice(simd, Scale(share / sum), d);
+        d[label] -= share;
+    }
+    Parts { sum, offset: below_max(max, z[label]), factor }
+}
+
+/// A row compared with a distribution: target weights a = class weight (keep t + floor), and `peak`
+/// more at one class.
+struct SoftRow<'a, T> {
+    t: Option<&'a [T]>,
+    peak: Option<(usize, T)>,
+    rules: &'a Rules<'a, T>,
+    scale: T,
+}
+
+impl<T: Float> SoftRow<'_, T> {
+    /// The loss Σ a (ln sum + max - z) as an offset; the gradient scale (p Σ a - a).
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S, z: &[T], mut d: Option<&mut [T]>) -> Parts<T> {
+        let (max, sum) = exponentials(simd, z, d.as_deref_mut());
+        let ln_sum = ln_of_sum(simd, sum);
+        let peak_share = self.peak.map_or(T::ZERO, |(_, share)| share);
+        let total = match self.t {
+            None => self.rules.floor_total + peak_share,
+            Some(_) if d.is_none() => T::ZERO,
+            Some(_) => self.total_weight(simd, z.len()),
+        };
+        let factors = [total * self.scale / sum, self.scale];
+        let mut offset = self.spread(simd, z, [max, ln_sum], d.as_deref_mut(), factors);
+        if let Some((label, share)) = self.peak {
+            if share != T::ZERO {
+                offset += share * (ln_sum + below_max(max, z[label]));
+            }
+            if let Some(d) = d {
+                d[label] -= share * self.scale;
+            }
+        }
+        Parts { sum: T::ONE, offset, factor: T::ONE }
+    }
+
+    /// The weights of classes `from..to`, at most a vector; 0 in the lanes beyond.
+    #[inline(always)]
+    fn weights<S: Simd<T>>(&self, simd: S, from: usize, to: usize) -> S::V {
+        let floor = simd.splat(self.rules.floor);
+        let a = match self.t {
+            Some(t) => {
+                simd.mul_add(simd.load_partial(&t[from..to]), simd.splat(self.rules.keep), floor)
+            }
+            None => floor,
+        };
+        let a = match self.rules.class_weights {
+            Some(weights) => simd.mul(a, simd.load_partial(&weights[from..to])),
+            None => a,
+        };
+        simd.first_lanes(to - from, a, simd.zero())
+    }
+
+    #[inline(always)]
+    fn total_weight<S: Simd<T>>(&self, simd: S, classes: usize) -> T {
+        let mut total = simd.zero();
+        for from in (0..classes).step_by(S::LANES) {
+            total = simd.add(total, self.weights(simd, from, classes.min(from + S::LANES)));
+        }
+        simd.sum_lanes(total)
+    }
+
+    /// Σ a (ln_sum + max - z) without the peak; turns the exponentials in `d` into
+    /// `factors[0] d - factors[1] a`.
+    #[inline(always)]
+    fn spread<S: Simd<T>>(
+        &self,
+        simd: S,
+        z: &[T],
+        [max, ln_sum]: [T; 2],
+        mut d: Option<&mut [T]>,
+        factors: [T; 2],
+    ) -> T {
+        let flat = max == T::NEG_INFINITY;
+        let mut loss = simd.zero();
+        for from in (0..z.len()).step_by(S::LANES) {
+            let to = z.len().min(from + S::LANES);
+            let a = self.weights(simd, from, to);
+            let below = simd.sub(simd.splat(max), simd.load_partial(&z[from..to]));
+            let below = if flat { simd.zero() } else { below };
+            let term = simd.mul(a, simd.add(simd.splat(ln_sum), below));
+            // Weight 0 silences a logit of -∞.
+            let silent = simd.eq(a, simd.zero());
+            loss = simd.add(loss, simd.select(silent, simd.zero(), term));
+            if let Some(d) = d.as_deref_mut() {
+                let e = simd.mul(simd.load_partial(&d[from..to]), simd.splat(factors[0]));
+                let gradient = simd.neg_mul_add(a, simd.splat(factors[1]), e);
+                simd.store_partial(gradient, &mut d[from..to]);
+            }
+        }
+        simd.sum_lanes(loss)
+    }
+}
+
+/// ln sum + offset; NaN where the sum is.
+#[derive(Clone, Copy)]
+struct AddLn;
+
+impl<T: Float> Binary<T> for AddLn {
+    #[inline(always)]
+    fn apply<S: Simd<T>>(self, simd: S, sum: S::V, offset: S::V) -> S::V {
+        let ln = simd.add(math::ln_normal(simd, sum), offset);
+        simd.select(simd.is_nan(sum), sum, ln)
+    }
+}
