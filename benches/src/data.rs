@@ -26,7 +26,19 @@ impl Random {
 
     /// `len` values, uniform between `low` and `high`.
     pub(crate) fn uniform<T: Float>(&mut self, len: usize, low: f64, high: f64) -> Vec<T> {
-        (0..len).map(|_| T::from_f64(low + (high - low) * self.unit())).collect()
+        let mut values = vec![T::ZERO; len];
+        self.refill(&mut values, low, high);
+        values
+    }
+
+    /// The same into values that exist.
+    pub(crate) fn refill<T: Float>(&mut self, values: &mut [T], low: f64, high: f64) {
+        values.fill_with(|| T::from_f64(low + (high - low) * self.unit()));
+    }
+
+    /// `len` numbers below `bound`.
+    pub(crate) fn below(&mut self, len: usize, bound: usize) -> Vec<usize> {
+        (0..len).map(|_| (self.unit() * bound as f64) as usize).collect()
     }
 
     /// `len` eighths between -1 and 1. Sums of up to 2^18 products of two of them are exact in

@@ -1,6 +1,7 @@
 //! The shapes worth measuring, one file per family of operations.
 
 pub mod activation;
+pub mod cross_entropy;
 pub mod gemm;
 pub mod softmax;
 pub mod vector_math;
@@ -18,8 +19,13 @@ const LOGITS: [[usize; 2]; 3] = [[128, 10], [4096, 1000], [512, 32_000]];
 /// The operations whose speed is that of memory, or of a transcendental function, not of
 /// multiplication.
 pub fn memory_bound<T: Float>() -> Vec<Case> {
-    [softmax::cases::<T>(), activation::cases::<T>(), vector_math::cases::<T>()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        cross_entropy::cases::<T>(),
+        softmax::cases::<T>(),
+        activation::cases::<T>(),
+        vector_math::cases::<T>(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
