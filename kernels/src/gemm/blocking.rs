@@ -21,7 +21,7 @@ pub struct Blocking {
 /// Bytes of one row of an A panel block: `kc` is this over the size of an element. It is fixed, not
 /// taken from the caches, so that results are the same on CPUs with different caches. Eight rows
 /// take 32 KiB, two thirds of a 48 KiB first-level cache.
-const K_BYTES: usize = 4096;
+pub(super) const K_BYTES: usize = 4096;
 
 /// Bytes of A packed at once: large, since panels are read once per block of B, in order.
 const A_BYTES: usize = 16 << 20;
@@ -49,6 +49,21 @@ pub(super) fn even_pieces(total: usize, most: usize) -> impl Iterator<Item = (us
     (0..count).map(move |i| (i * short + i.min(longer), short + usize::from(i < longer)))
 }
 
+/// `total` cut into panels of at most `most`: whole ones first, the last two of near-equal height,
+/// since a thin one would leave the multiply-add units waiting: `(start, length)`. No divisions by
+/// sizes known only at run time, which would cost a small product more than its sums.
+#[inline(always)]
+pub(super) fn panels(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let left = total - start;
+        let length = if left > most && left < 2 * most { left.div_ceil(2) } else { left.min(most) };
+        let piece = (start, length);
+        start += length;
+        (length > 0).then_some(piece)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +83,21 @@ mod tests {
                 let lengths = pieces.iter().map(|piece| piece.1);
                 let spread = lengths.clone().max().unwrap_or(0) - lengths.min().unwrap_or(0);
                 assert!(spread <= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn panels_cover_and_none_is_thin() {
+        for total in 0..100 {
+            for most in 1..10 {
+                let mut next = 0;
+                for (start, length) in panels(total, most) {
+                    assert_eq!(start, next);
+                    assert!(length <= most && (2 * length >= most || total < most));
+                    next += length;
+                }
+                assert_eq!(next, total);
             }
         }
     }

@@ -12,54 +12,24 @@
 //! Threads get rectangles of C and share nothing, so k is never split between them and the chain of
 //! operations behind each element is the same for any number of threads.
 
-use super::blocking::{Blocking, even_pieces};
+use super::blocking::{Blocking, even_pieces, panels};
 use super::epilogue::{Finish, Store};
 use super::microkernel::{TileArgs, TileFn, TileTable};
 use super::pack::Panel;
+use super::plan::{Operand, Packing, Problem};
 use crate::buffer::with_scratch;
 use crate::parallel::Split;
 use crate::simd::{Float, Kernel, Simd};
 
-/// An operand: element `(i, j)` lies at `start + i * strides[0] + j * strides[1]`.
-#[derive(Clone, Copy)]
-pub(super) struct Operand<T> {
-    pub(super) start: *const T,
-    pub(super) strides: [usize; 2],
-}
-
-impl<T> Operand<T> {
-    fn at(&self, i: usize, j: usize) -> *const T {
-        self.start.wrapping_add(i * self.strides[0] + j * self.strides[1])
-    }
-
-    /// The transposed operand.
-    pub(super) fn t(self) -> Self {
-        Self { start: self.start, strides: [self.strides[1], self.strides[0]] }
-    }
-}
-
-/// Which operands are packed, and in blocks of which sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Packing {
-    pub(super) blocking: Blocking,
-    pub(super) pack_a: bool,
-    pub(super) pack_b: bool,
-}
-
 /// A rectangle of C with all that is needed to compute it.
+#[derive(Clone, Copy)]
 pub(super) struct Region<'a, T> {
-    pub(super) a: Operand<T>,
-    pub(super) b: Operand<T>,
-    /// C; written through this address.
-    pub(super) c: Operand<T>,
-    /// Rows, columns, steps of k.
-    pub(super) shape: [usize; 3],
+    pub(super) problem: Problem<'a, T>,
     /// Row and column of C where the rectangle starts.
     pub(super) origin: [usize; 2],
     /// Rows and columns of a tile: rectangles are cut at their multiples.
     pub(super) tile: [usize; 2],
     pub(super) packing: Packing,
-    pub(super) store: Store<'a, T>,
 }
 
 // SAFETY: the addresses come from slices borrowed for 'a, A and B shared and C exclusively, and two
@@ -68,16 +38,17 @@ unsafe impl<T: Float> Send for Region<'_, T> {}
 
 impl<T: Float> Split for Region<'_, T> {
     fn units(&self) -> usize {
-        self.shape[0].div_ceil(self.tile[0]) * self.shape[1].div_ceil(self.tile[1])
+        self.problem.tiles(self.tile)
     }
 
     /// Cuts rows or columns in the proportion of `mid`.
     fn split(self, mid: usize) -> (Self, Self) {
-        let [rows, cols, k] = self.shape;
+        let [rows, cols, k] = self.problem.shape;
         let tiles = [rows.div_ceil(self.tile[0]), cols.div_ceil(self.tile[1])];
         let units = tiles[0] * tiles[1];
         let share = |side: usize| {
-            ((tiles[side] * mid + units / 2) / units * self.tile[side]).min(self.shape[side])
+            ((tiles[side] * mid + units / 2) / units * self.tile[side])
+                .min(self.problem.shape[side])
         };
         let (at, first_shape, rest_shape) = if self.cuts_rows(tiles) {
             let cut = share(0);
@@ -86,15 +57,17 @@ impl<T: Float> Split for Region<'_, T> {
             let cut = share(1);
             ([0, cut], [rows, cut, k], [rows, cols - cut, k])
         };
-        let rest = Self {
-            a: Operand { start: self.a.at(at[0], 0), ..self.a },
-            b: Operand { start: self.b.at(0, at[1]), ..self.b },
-            c: Operand { start: self.c.at(at[0], at[1]), ..self.c },
+        let Problem { a, b, c, .. } = self.problem;
+        let rest = Problem {
+            a: Operand { start: a.at(at[0], 0), ..a },
+            b: Operand { start: b.at(0, at[1]), ..b },
+            c: Operand { start: c.at(at[0], at[1]), ..c },
             shape: rest_shape,
-            origin: [self.origin[0] + at[0], self.origin[1] + at[1]],
-            ..self
+            ..self.problem
         };
-        (Self { shape: first_shape, ..self }, rest)
+        let origin = [self.origin[0] + at[0], self.origin[1] + at[1]];
+        let first = Problem { shape: first_shape, ..self.problem };
+        (Self { problem: first, ..self }, Self { problem: rest, origin, ..self })
     }
 }
 
@@ -103,20 +76,20 @@ impl<T: Float> Kernel<T> for Region<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let [rows, cols, k] = self.shape;
+        let [rows, cols, k] = self.problem.shape;
         let Blocking { kc, mc, nc } = self.packing.blocking;
-        let panels = cols.div_ceil(TileTable::<S, T>::COLS);
         let a_len = if self.packing.pack_a { mc.min(rows) * kc.min(k) } else { 0 };
         // The B panels follow at a whole cache line.
         let a_len = a_len.next_multiple_of(64 / size_of::<T>());
-        let panels = (nc / TileTable::<S, T>::COLS).clamp(1, panels.max(1));
-        let packed_cols = panels * TileTable::<S, T>::COLS;
+        let panel_cols = TileTable::<S, T>::COLS;
+        let most = (nc / panel_cols).clamp(1, cols.div_ceil(panel_cols).max(1));
+        let packed_cols = most * panel_cols;
         let b_len = if self.packing.pack_b { packed_cols * kc.min(k) } else { 0 };
         if a_len + b_len == 0 {
-            return self.blocks(simd, [std::ptr::null_mut(); 2], panels);
+            return self.blocks(simd, [std::ptr::null_mut(); 2], most);
         }
         with_scratch(a_len + b_len, |scratch: *mut T| {
-            self.blocks(simd, [scratch, scratch.wrapping_add(a_len)], panels);
+            self.blocks(simd, [scratch, scratch.wrapping_add(a_len)], most);
         });
     }
 }
@@ -128,13 +101,13 @@ impl<T: Float> Region<'_, T> {
         match (self.packing.pack_a, self.packing.pack_b) {
             (false, true) if tiles[1] >= 4 => false,
             (true, false) if tiles[0] >= 4 => true,
-            _ => self.shape[0] >= self.shape[1],
+            _ => self.problem.shape[0] >= self.problem.shape[1],
         }
     }
 
     /// The three outer loops. `scratch`: where A and B are packed; `most`: panels of B at once.
     fn blocks<S: Simd<T>>(&self, simd: S, scratch: [*mut T; 2], most: usize) {
-        let [rows, cols, k] = self.shape;
+        let Problem { a, b, c, shape: [rows, cols, k], ref store } = self.problem;
         let panel_cols = TileTable::<S, T>::COLS;
         let Packing { blocking: Blocking { kc, mc, .. }, pack_a, pack_b } = self.packing;
         // Loop 5: blocks of rows of A and C.
@@ -142,28 +115,27 @@ impl<T: Float> Region<'_, T> {
             // Loop 4: blocks of k. C collects them, in ascending order; an empty k has one empty
             // block, which scales C.
             for (step, steps) in even_pieces(k, kc).chain((k == 0).then_some((0, 0))) {
-                let mut a = Operand { start: self.a.at(row, step), ..self.a };
+                let mut a = Operand { start: a.at(row, step), ..a };
                 if pack_a {
                     a = pack_rows(simd, a, [rows, steps], scratch[0]);
                 }
                 // Loop 3: blocks of columns of B and C.
-                for (panel, panels) in even_pieces(cols.div_ceil(panel_cols), most) {
+                for (panel, count) in even_pieces(cols.div_ceil(panel_cols), most) {
                     let col = panel * panel_cols;
-                    let cols = (panels * panel_cols).min(cols - col);
-                    let mut b = Operand { start: self.b.at(step, col), ..self.b };
+                    let cols = (count * panel_cols).min(cols - col);
+                    let mut b = Operand { start: b.at(step, col), ..b };
                     if pack_b {
                         b = pack_columns(simd, b, [steps, cols], scratch[1]);
                     }
                     let block = Block {
                         a,
                         b,
-                        c: Operand { start: self.c.at(row, col), ..self.c },
+                        c: Operand { start: c.at(row, col), ..c },
                         shape: [rows, cols, steps],
                         packed: [pack_a, pack_b],
                         origin: [self.origin[0] + row, self.origin[1] + col],
-                        scale: self.store.scale(step == 0),
-                        finish: (step + steps == k && !self.store.is_plain())
-                            .then_some(&self.store),
+                        scale: store.scale(step == 0),
+                        finish: (step + steps == k && !store.is_plain()).then_some(store),
                     };
                     block.tiles(simd);
                 }
@@ -179,7 +151,7 @@ fn pack_rows<S: Simd<T>, T: Float>(
     [rows, steps]: [usize; 2],
     to: *mut T,
 ) -> Operand<T> {
-    for (row, height) in even_pieces(rows, TileTable::<S, T>::ROWS) {
+    for (row, height) in panels(rows, TileTable::<S, T>::ROWS) {
         simd.call(Panel {
             from: a.at(row, 0),
             lane_stride: a.strides[0],
@@ -200,7 +172,7 @@ fn pack_columns<S: Simd<T>, T: Float>(
     [steps, cols]: [usize; 2],
     to: *mut T,
 ) -> Operand<T> {
-    for (vector, vectors) in even_pieces(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS) {
+    for (vector, vectors) in panels(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS) {
         let col = vector * S::LANES;
         let width = vectors * S::LANES;
         simd.call(Panel {
@@ -217,36 +189,34 @@ fn pack_columns<S: Simd<T>, T: Float>(
 }
 
 /// One block of each operand: what the two inner loops need.
-struct Block<'a, T> {
+pub(super) struct Block<'a, T> {
     /// The packed panels, or the operand itself.
-    a: Operand<T>,
-    b: Operand<T>,
-    c: Operand<T>,
+    pub(super) a: Operand<T>,
+    pub(super) b: Operand<T>,
+    pub(super) c: Operand<T>,
     /// Rows, columns, steps of k.
-    shape: [usize; 3],
+    pub(super) shape: [usize; 3],
     /// Whether A and B are packed.
-    packed: [bool; 2],
+    pub(super) packed: [bool; 2],
     /// Row and column of C where the block starts.
-    origin: [usize; 2],
-    scale: [T; 2],
+    pub(super) origin: [usize; 2],
+    pub(super) scale: [T; 2],
     /// What follows the store, if this is the last block of k.
-    finish: Option<&'a Store<'a, T>>,
+    pub(super) finish: Option<&'a Store<'a, T>>,
 }
 
 impl<T: Float> Block<'_, T> {
-    fn tiles<S: Simd<T>>(&self, simd: S) {
+    pub(super) fn tiles<S: Simd<T>>(&self, simd: S) {
         let [rows, cols, k] = self.shape;
         // Loop 2: panels of A.
-        for (row, height) in even_pieces(rows, TileTable::<S, T>::ROWS) {
+        for (row, height) in panels(rows, TileTable::<S, T>::ROWS) {
             let (a, a_strides) = if self.packed[0] {
                 (self.a.start.wrapping_add(row * k), [1, height])
             } else {
                 (self.a.at(row, 0), self.a.strides)
             };
             // Loop 1: panels of B.
-            for (vector, vectors) in
-                even_pieces(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS)
-            {
+            for (vector, vectors) in panels(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS) {
                 let col = vector * S::LANES;
                 let width = vectors * S::LANES;
                 let (b, b_stride) = if self.packed[1] {

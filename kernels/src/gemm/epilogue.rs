@@ -14,6 +14,17 @@ pub(super) enum Bias<'a, T> {
     PerRow(&'a [T]),
 }
 
+impl<T> Bias<'_, T> {
+    /// The bias of the transposed product.
+    pub(super) fn t(self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::PerColumn(bias) => Self::PerRow(bias),
+            Self::PerRow(bias) => Self::PerColumn(bias),
+        }
+    }
+}
+
 /// The store of C: `C <- f(alpha * A * B + beta * C + bias)`.
 #[derive(Clone, Copy)]
 pub(super) struct Store<'a, T> {

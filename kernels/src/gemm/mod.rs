@@ -1,6 +1,7 @@
 //! Matrix multiplication `C <- f(alpha * A * B + beta * C + bias)` for any strides.
 //!
 //! * [`blocking`]: how large the blocks are; pure arithmetic.
+//! * [`plan`]: the operands, and what is packed and cut.
 //! * [`pack`]: copies blocks of the operands into the order the tiles read.
 //! * [`microkernel`]: the register tile.
 //! * [`epilogue`]: what happens to a finished tile in the same store.
@@ -14,24 +15,21 @@ mod epilogue;
 mod microkernel;
 #[allow(unsafe_code)]
 mod pack;
+mod plan;
 
 use std::fmt;
 
 pub use blocking::Blocking;
-use driver::{Operand, Packing, Region};
 use epilogue::{Bias, Store};
 use microkernel::TileTable;
+use plan::{Multiply, Operand, Packing, Problem};
 
-use crate::dispatch::{Isa, caches};
+use crate::dispatch::Isa;
 use crate::error::{Error, Result, check_len};
 use crate::exec::Exec;
 use crate::ops::Activation;
 use crate::simd::{Float, Kernel, Simd};
 use crate::view::{MatMut, MatRef};
-
-/// Multiply-adds that one thread should have: about 20 microseconds of work, several times what it
-/// takes to wake another thread.
-const GRAIN: usize = 1 << 21;
 
 /// `C <- alpha * A * B + beta * C` for A `m x k`, B `k x n`, C `m x n` of any strides.
 ///
@@ -132,14 +130,13 @@ impl<'a, T: Float> Gemm<'a, T> {
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn plan(&self, exec: Exec) -> Result<GemmPlan> {
         let isa = exec.path()?;
-        let shape = [self.a.rows(), self.b.cols(), self.a.cols()];
+        let (a, b) = (operand(&self.a), operand(&self.b));
+        // Nothing is read or written through this: only its shape counts.
+        let c = Operand { start: std::ptr::null(), strides: [self.b.cols(), 1] };
+        let problem = self.problem(a, b, c).along_columns();
         let tile = isa.run::<T, _>(TileSize);
-        let strides = [
-            [self.a.row_stride(), self.a.col_stride()],
-            [self.b.row_stride(), self.b.col_stride()],
-        ];
-        let packing = packing::<T>(shape, strides, tile, self.blocking);
-        let tasks = exec.threads().tasks(tiles(shape, tile), grain(tile, shape[2]));
+        let packing = problem.packing(tile, self.blocking);
+        let tasks = exec.threads().tasks(problem.tiles(tile), problem.grain(tile));
         Ok(GemmPlan { isa, tile, packing, tasks })
     }
 
@@ -164,39 +161,22 @@ impl<'a, T: Float> Gemm<'a, T> {
         if m == 0 || n == 0 {
             return Ok(());
         }
-        let tile = isa.run::<T, _>(TileSize);
-        let region = self.region(&mut c, tile);
-        let grain = grain(tile, region.shape[2]);
-        exec.threads().divide(region, grain, &|piece| isa.run(piece));
+        let strides = [c.row_stride(), c.col_stride()];
+        let c = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
+        let problem = self.problem(operand(&self.a), operand(&self.b), c).along_columns();
+        isa.run(Multiply { problem, forced: self.blocking, par: exec.threads() });
         Ok(())
     }
 
-    /// The whole of C as a region. Tiles run along contiguous columns of C; where its rows are the
-    /// contiguous direction, the transposed product is computed.
-    fn region<'c>(&'c self, c: &'c mut MatMut<'_, T>, tile: [usize; 2]) -> Region<'c, T> {
-        let operand = |view: &MatRef<'_, T>| Operand {
-            start: view.data().as_ptr(),
-            strides: [view.row_stride(), view.col_stride()],
-        };
-        let (mut a, mut b) = (operand(&self.a), operand(&self.b));
-        let (mut m, mut n, k) = (self.a.rows(), self.b.cols(), self.a.cols());
-        let strides = [c.row_stride(), c.col_stride()];
-        let mut c = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
-        let mut bias = self.bias.map_or(Bias::None, Bias::PerColumn);
-        // A single column is a row when turned, unless the rows are single too.
-        let columns_apart = strides[1] != 1 && n > 1;
-        if (columns_apart && strides[0] == 1) || (n == 1 && m > 1 && strides[0] == 1) {
-            (a, b, c) = (b.t(), a.t(), c.t());
-            (m, n) = (n, m);
-            bias = self.bias.map_or(Bias::None, Bias::PerRow);
-        }
-        if n == 1 {
-            c.strides[1] = 1;
-        }
-        let packing = packing::<T>([m, n, k], [a.strides, b.strides], tile, self.blocking);
+    fn problem(&self, a: Operand<T>, b: Operand<T>, c: Operand<T>) -> Problem<'a, T> {
+        let bias = self.bias.map_or(Bias::None, Bias::PerColumn);
         let store = Store { alpha: self.alpha, beta: self.beta, bias, activation: self.activation };
-        Region { a, b, c, shape: [m, n, k], origin: [0, 0], tile, packing, store }
+        Problem { a, b, c, shape: [self.a.rows(), self.b.cols(), self.a.cols()], store }
     }
+}
+
+fn operand<T>(view: &MatRef<'_, T>) -> Operand<T> {
+    Operand { start: view.data().as_ptr(), strides: [view.row_stride(), view.col_stride()] }
 }
 
 /// How a product will be computed.
@@ -258,44 +238,4 @@ impl<T: Float> Kernel<T> for TileSize {
     fn run<S: Simd<T>>(self, _simd: S) -> [usize; 2] {
         [TileTable::<S, T>::ROWS, TileTable::<S, T>::COLS]
     }
-}
-
-fn tiles(shape: [usize; 3], tile: [usize; 2]) -> usize {
-    shape[0].div_ceil(tile[0]) * shape[1].div_ceil(tile[1])
-}
-
-/// Tiles that make up [`GRAIN`].
-fn grain(tile: [usize; 2], k: usize) -> usize {
-    GRAIN.div_ceil((tile[0] * tile[1]).saturating_mul(k.max(1)))
-}
-
-/// Bytes of an unpacked B that stay in the first-level cache beside the rows of A.
-const SMALL_B_BYTES: usize = 24 << 10;
-
-/// Chooses what is packed. Packing costs about as much per element as 30 multiply-adds, which the
-/// rows of A (for B) or the columns of B (for A) must earn back.
-fn packing<T: Float>(
-    [m, n, k]: [usize; 3],
-    [a, b]: [[usize; 2]; 2],
-    tile: [usize; 2],
-    forced: Option<Blocking>,
-) -> Packing {
-    let size = size_of::<T>();
-    let blocking = forced.unwrap_or_else(|| Blocking::new(size, tile[1], caches())).fitted(k);
-    // The vectors of an unpacked B are loaded along its rows.
-    let b_contiguous = b[1] == 1 || n == 1;
-    let b_fits = n.saturating_mul(k).saturating_mul(size) <= SMALL_B_BYTES;
-    let pack_b = forced.is_some() || !b_contiguous || (m > 4 * tile[0] && !b_fits);
-    // A row-major A is read in order along k, a few rows at a time.
-    let a_in_order = a[1] == 1 || stays_in_first_level(k, a[1].saturating_mul(size));
-    let pack_a = forced.is_some() || (n > tile[1] && m > 1 && !a_in_order);
-    Packing { blocking, pack_a, pack_b }
-}
-
-/// Whether `lines` cache lines that lie `stride` bytes apart stay in a first-level cache of 64 sets
-/// and 8 ways: strides with a large power of two use few of the sets.
-fn stays_in_first_level(lines: usize, stride: usize) -> bool {
-    let power_of_two = 1 << stride.trailing_zeros().min(12);
-    let sets = 4096 / power_of_two.max(64);
-    lines <= 8 * sets
 }

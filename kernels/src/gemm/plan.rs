@@ -1,0 +1,163 @@
+//! What is computed and how: the operands, and the choice of packing, blocks and tasks.
+
+use super::blocking::{Blocking, K_BYTES};
+use super::driver::{Block, Region};
+use super::epilogue::Store;
+use super::microkernel::TileTable;
+use crate::dispatch::caches;
+use crate::parallel::Par;
+use crate::simd::{Float, Kernel, Simd};
+
+/// Multiply-adds that one thread should have: about 20 microseconds of work, several times what it
+/// takes to wake another thread.
+const GRAIN: usize = 1 << 21;
+
+/// Bytes of an unpacked B that stay in the first-level cache beside the rows of A.
+const SMALL_B_BYTES: usize = 24 << 10;
+
+/// An operand: element `(i, j)` lies at `start + i * strides[0] + j * strides[1]`.
+#[derive(Clone, Copy)]
+pub(super) struct Operand<T> {
+    pub(super) start: *const T,
+    pub(super) strides: [usize; 2],
+}
+
+impl<T> Operand<T> {
+    pub(super) fn at(&self, i: usize, j: usize) -> *const T {
+        self.start.wrapping_add(i * self.strides[0] + j * self.strides[1])
+    }
+
+    /// The transposed operand.
+    pub(super) fn t(self) -> Self {
+        Self { start: self.start, strides: [self.strides[1], self.strides[0]] }
+    }
+}
+
+/// A product: `C <- f(alpha * A * B + beta * C + bias)`.
+#[derive(Clone, Copy)]
+pub(super) struct Problem<'a, T> {
+    pub(super) a: Operand<T>,
+    pub(super) b: Operand<T>,
+    /// C; written through this address.
+    pub(super) c: Operand<T>,
+    /// Rows, columns, steps of k.
+    pub(super) shape: [usize; 3],
+    pub(super) store: Store<'a, T>,
+}
+
+/// Which operands are packed, and in blocks of which sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Packing {
+    pub(super) blocking: Blocking,
+    pub(super) pack_a: bool,
+    pub(super) pack_b: bool,
+}
+
+impl<'a, T: Float> Problem<'a, T> {
+    /// The same product with tiles that run along contiguous columns of C, if there are any: where
+    /// its rows are the contiguous direction, or it is a single column, the transposed product.
+    pub(super) fn along_columns(self) -> Self {
+        let [m, n, k] = self.shape;
+        let strides = self.c.strides;
+        let turn = strides[0] == 1 && (if n == 1 { m > 1 } else { strides[1] != 1 });
+        let mut turned = self;
+        if turn {
+            turned = Self {
+                a: self.b.t(),
+                b: self.a.t(),
+                c: self.c.t(),
+                shape: [n, m, k],
+                store: Store { bias: self.store.bias.t(), ..self.store },
+            };
+        }
+        // The stride of a single column means nothing.
+        if turned.shape[1] == 1 {
+            turned.c.strides[1] = 1;
+        }
+        turned
+    }
+
+    /// Number of tiles that C is made of.
+    pub(super) fn tiles(&self, tile: [usize; 2]) -> usize {
+        self.shape[0].div_ceil(tile[0]) * self.shape[1].div_ceil(tile[1])
+    }
+
+    /// Multiply-adds.
+    fn work(&self) -> usize {
+        self.shape.iter().fold(1, |product, &side| product.saturating_mul(side))
+    }
+
+    /// Whether to pack A and B. Packing costs about as much per element as 30 multiply-adds, which
+    /// the rows of A (for B) or the columns of B (for A) must earn back.
+    pub(super) fn packs(&self, tile: [usize; 2]) -> [bool; 2] {
+        let [m, n, k] = self.shape;
+        let size = size_of::<T>();
+        // The vectors of an unpacked B are loaded along its rows.
+        let b_contiguous = self.b.strides[1] == 1 || n == 1;
+        let b_fits = n.saturating_mul(k).saturating_mul(size) <= SMALL_B_BYTES;
+        let pack_b = !b_contiguous || (m > 4 * tile[0] && !b_fits);
+        // A row-major A is read in order along k, a few rows at a time.
+        let stride = self.a.strides[1];
+        let a_in_order = stride == 1 || stays_in_first_level(k, stride.saturating_mul(size));
+        [n > tile[1] && m > 1 && !a_in_order, pack_b]
+    }
+
+    /// The blocks and what is packed; everything is where block sizes are forced.
+    pub(super) fn packing(&self, tile: [usize; 2], forced: Option<Blocking>) -> Packing {
+        let [pack_a, pack_b] = if forced.is_some() { [true; 2] } else { self.packs(tile) };
+        let blocking = forced.unwrap_or_else(|| Blocking::new(size_of::<T>(), tile[1], caches()));
+        Packing { blocking: blocking.fitted(self.shape[2]), pack_a, pack_b }
+    }
+
+    /// Tiles that make up [`GRAIN`].
+    pub(super) fn grain(&self, tile: [usize; 2]) -> usize {
+        GRAIN.div_ceil((tile[0] * tile[1]).saturating_mul(self.shape[2].max(1)))
+    }
+
+    /// Whether one thread computes this from the operands as they lie, in one block.
+    fn is_direct(&self, tile: [usize; 2], par: Par) -> bool {
+        let serial = match par {
+            Par::Serial => true,
+            Par::Threads(count) => count <= 1,
+            Par::Auto => self.work() < 2 * GRAIN,
+        };
+        serial
+            && self.shape[2].saturating_mul(size_of::<T>()) <= K_BYTES
+            && self.packs(tile) == [false; 2]
+    }
+}
+
+/// Whether `lines` cache lines that lie `stride` bytes apart stay in a first-level cache of 64 sets
+/// and 8 ways: strides with a large power of two use few of the sets.
+fn stays_in_first_level(lines: usize, stride: usize) -> bool {
+    let power_of_two = 1 << stride.trailing_zeros().min(12);
+    let sets = 4096 / power_of_two.max(64);
+    lines <= 8 * sets
+}
+
+/// A product to be computed: plans and runs it on one instruction set.
+pub(super) struct Multiply<'a, T> {
+    pub(super) problem: Problem<'a, T>,
+    pub(super) forced: Option<Blocking>,
+    pub(super) par: Par,
+}
+
+impl<T: Float> Kernel<T> for Multiply<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { problem, forced, par } = self;
+        let tile = [TileTable::<S, T>::ROWS, TileTable::<S, T>::COLS];
+        if forced.is_none() && problem.is_direct(tile, par) {
+            let Problem { a, b, c, shape, ref store } = problem;
+            let finish = (!store.is_plain()).then_some(store);
+            let scale = store.scale(true);
+            return Block { a, b, c, shape, packed: [false; 2], origin: [0; 2], scale, finish }
+                .tiles(simd);
+        }
+        let packing = problem.packing(tile, forced);
+        let region = Region { problem, origin: [0; 2], tile, packing };
+        par.divide(region, problem.grain(tile), &|piece: Region<'_, T>| simd.call(piece));
+    }
+}
