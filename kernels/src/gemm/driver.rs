@@ -287,8 +287,8 @@ impl<T: Float> Block<'_, T> {
         tile: TileFn<S, T>,
         at: [usize; 2],
     ) {
-        /// The largest tile of all: 8 rows of 3 vectors of 16 lanes.
-        const MOST: usize = 8 * 3 * 16;
+        /// The largest tile of all: 9 rows of 3 vectors of 16 lanes.
+        const MOST: usize = 9 * 3 * 16;
         let c = Operand { start: args.c.cast_const(), ..self.c };
         let mut copy = [T::ZERO; MOST];
         let copy = &mut copy[..height * width];

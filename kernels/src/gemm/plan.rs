@@ -13,7 +13,7 @@ use crate::simd::{Float, Kernel, Simd};
 const GRAIN: usize = 1 << 21;
 
 /// Bytes of an unpacked B that stay in the first-level cache beside the rows of A.
-const SMALL_B_BYTES: usize = 24 << 10;
+const SMALL_B_BYTES: usize = 96 << 10;
 
 /// An operand: element `(i, j)` lies at `start + i * strides[0] + j * strides[1]`.
 #[derive(Clone, Copy)]
