@@ -61,6 +61,21 @@ pub(crate) fn with_scratch<T: Float, R>(len: usize, body: impl FnOnce(*mut T) ->
     result
 }
 
+/// Calls `body` with `len` zeros, 64-byte aligned.
+pub(crate) fn with_zeros<T: Float, R>(len: usize, body: impl FnOnce(&mut [T]) -> R) -> R {
+    if len == 0 {
+        return body(&mut []);
+    }
+    with_scratch(len, |start: *mut T| {
+        // SAFETY: `len` elements from `start` are ours for the call, aligned for any float, and all
+        // zero bytes are a float's zero.
+        body(unsafe {
+            start.write_bytes(0, len);
+            std::slice::from_raw_parts_mut(start, len)
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

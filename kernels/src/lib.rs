@@ -8,6 +8,7 @@ mod exec;
 mod gemm;
 pub mod naive;
 mod ops;
+#[allow(unsafe_code)]
 mod parallel;
 #[allow(unsafe_code)]
 pub mod simd;

@@ -6,6 +6,8 @@
 //! are taken over blocks of fixed size and merged in a fixed order, so that the number of threads
 //! never shows in a result.
 
+use std::marker::PhantomData;
+
 /// How many threads an operation may use. Results never depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Par {
@@ -128,6 +130,60 @@ impl Split for Indices {
     }
 }
 
+/// A row-major matrix that is cut between columns: every part may write its own columns of all
+/// rows, which slices cannot express.
+pub(crate) struct ColumnsMut<'a, T> {
+    /// The first element of this part's first row.
+    start: *mut T,
+    rows: usize,
+    width: usize,
+    /// Distance between rows: the width of the whole matrix.
+    stride: usize,
+    marker: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a part owns its elements as a mutable slice does; parts never share one.
+unsafe impl<T: Send> Send for ColumnsMut<'_, T> {}
+
+impl<'a, T> ColumnsMut<'a, T> {
+    /// All columns of `data`, which holds `rows * width` elements.
+    pub(crate) fn new(data: &'a mut [T], rows: usize, width: usize) -> Self {
+        assert_eq!(Some(data.len()), rows.checked_mul(width));
+        Self { start: data.as_mut_ptr(), rows, width, stride: width, marker: PhantomData }
+    }
+
+    /// This part's columns of row `i`.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, i: usize) -> &mut [T] {
+        assert!(i < self.rows);
+        // SAFETY: row `i` of the matrix is inside the slice given to `new`, and this part's columns
+        // of it are no other part's; the borrow of `self` keeps two rows from being out at once.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.stride), self.width) }
+    }
+
+    /// The first `mid` columns and the rest.
+    pub(crate) fn split(self, mid: usize) -> (Self, Self) {
+        assert!(mid <= self.width);
+        // No element may be there: a matrix without rows has columns all the same.
+        let start = self.start.wrapping_add(mid);
+        (Self { width: mid, ..self }, Self { start, width: self.width - mid, ..self })
+    }
+
+    /// `count` columns from `first` on, borrowed.
+    pub(crate) fn part(&mut self, first: usize, count: usize) -> ColumnsMut<'_, T> {
+        assert!(first <= self.width && count <= self.width - first);
+        let start = self.start.wrapping_add(first);
+        ColumnsMut { start, width: count, marker: PhantomData, ..*self }
+    }
+
+    /// The first `mid` rows and the rest.
+    pub(crate) fn split_rows(self, mid: usize) -> (Self, Self) {
+        assert!(mid <= self.rows);
+        let start = self.start.wrapping_add(mid * self.stride);
+        (Self { rows: mid, ..self }, Self { start, rows: self.rows - mid, ..self })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -182,6 +238,18 @@ mod tests {
         };
         assert_eq!(show(Par::Serial), "((0+4 (4+4 8+4)) (12+4 (16+4 20+3)))");
         assert_eq!(show(Par::Threads(5)), show(Par::Serial));
+    }
+
+    #[test]
+    fn column_parts_cover_the_matrix_once() {
+        let mut data = vec![0; 3 * 7];
+        let (mut left, right) = ColumnsMut::new(&mut data, 3, 7).split(2);
+        let (mut top, mut bottom) = right.split_rows(1);
+        (0..3).for_each(|i| left.row(i).iter_mut().for_each(|x| *x += 1));
+        top.row(0).iter_mut().for_each(|x| *x += 2);
+        (0..2).for_each(|i| bottom.part(1, 4).row(i).iter_mut().for_each(|x| *x += 3));
+        assert_eq!(data[..7], [1, 1, 2, 2, 2, 2, 2]);
+        assert_eq!(data[7..], [1, 1, 0, 3, 3, 3, 3].repeat(2));
     }
 
     #[test]

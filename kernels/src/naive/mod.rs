@@ -4,13 +4,21 @@
 //! what an operation means, never for speed. Arguments of the wrong shape panic.
 
 mod activation;
+mod batch_norm;
 mod cross_entropy;
 mod gemm;
+mod optimizer;
+mod reduce;
 mod softmax;
 mod vector_math;
 
 pub use activation::{activate, activate_backward};
+pub use batch_norm::{batch_norm_backward, batch_norm_forward, batch_norm_inference};
 pub use cross_entropy::{CrossEntropyOptions, sigmoid_cross_entropy, softmax_cross_entropy};
 pub use gemm::gemm;
+pub use optimizer::{adam_step, momentum_step, rms_prop_step, sgd_step};
+pub use reduce::{
+    argmax, argmax_rows, column_mean_var, column_sums, l2_norm, max, mean, mean_var, row_sums, sum,
+};
 pub use softmax::{log_softmax, log_softmax_backward, log_sum_exp, softmax, softmax_backward};
 pub use vector_math::{exp, ln};

@@ -2,16 +2,30 @@
 //! same name in [`naive`](crate::naive).
 
 mod activation;
+mod batch_norm;
 mod cross_entropy;
 mod elementwise;
+mod optimizer;
 mod range;
+mod reduce;
 mod rows;
 mod sigmoid_cross_entropy;
 mod softmax;
 mod vector_math;
 
 pub use activation::{Activate, ActivateBackward, Activation, activate, activate_backward};
+pub use batch_norm::{
+    Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads, BatchNormInference,
+    BatchStats, Running, batch_norm_backward, batch_norm_forward, batch_norm_inference,
+};
 pub use cross_entropy::{Loss, Reduction, SoftmaxCrossEntropy, Targets, softmax_cross_entropy};
+pub use optimizer::{
+    AdamStep, EpsilonPlacement, Moments, MomentumForm, MomentumStep, RmsPropStep, SgdStep,
+};
+pub use reduce::{
+    Argmax, ArgmaxRows, ColumnMeanVar, ColumnSums, L2Norm, Max, Mean, MeanVar, RowSums, Sum,
+    argmax, argmax_rows, column_mean_var, column_sums, l2_norm, max, mean, mean_var, row_sums, sum,
+};
 pub use sigmoid_cross_entropy::{SigmoidCrossEntropy, sigmoid_cross_entropy};
 pub use softmax::{
     LogSoftmax, LogSoftmaxBackward, LogSumExp, Softmax, SoftmaxBackward, log_softmax,

@@ -1,0 +1,319 @@
+//! Training forward: statistics of the batch, then its normalised values.
+
+use std::ops::Range;
+
+use super::normalise::{
+    BatchLines, Channel, Lines, NormaliseColumns, normalise_rows, normalise_run,
+};
+use super::tall::{ChunkSums, Chunks, chunk_count, chunk_rows};
+use super::{Affine, BatchNormDims, BatchStats, CHUNK_ROWS, Share, check_epsilon, strip_width};
+use crate::buffer::with_zeros;
+use crate::error::Result;
+use crate::exec::Exec;
+use crate::ops::reduce::columns::Panel;
+use crate::ops::reduce::moments::{Moment, StripMoments};
+use crate::ops::reduce::runs::{Runs, moment};
+use crate::parallel::{ColumnsMut, Split};
+use crate::simd::{Float, Kernel, Simd};
+
+/// Normalises `x` with its own statistics into `y` and keeps the statistics; see
+/// [`BatchNormForward`].
+///
+/// # Errors
+/// As [`BatchNormForward::new`] and [`BatchNormForward::run`].
+pub fn batch_norm_forward<T: Float>(
+    x: &[T],
+    dims: BatchNormDims,
+    affine: Affine<'_, T>,
+    epsilon: T,
+    y: &mut [T],
+    stats: &mut BatchStats<T>,
+) -> Result<()> {
+    BatchNormForward::new(x, dims, affine, epsilon)?.run(y, stats, Exec::default())
+}
+
+/// The training forward pass: `y = gamma (x - mean) / sqrt(var + epsilon) + beta` with the mean and
+/// the biased variance of the batch itself.
+#[derive(Debug)]
+pub struct BatchNormForward<'a, T> {
+    x: &'a [T],
+    dims: BatchNormDims,
+    affine: Affine<'a, T>,
+    epsilon: T,
+    relu: bool,
+}
+
+impl<'a, T: Float> BatchNormForward<'a, T> {
+    /// Checks the arguments.
+    ///
+    /// # Errors
+    /// If a length does not fit `dims`, a channel has fewer than two values, or epsilon is not
+    /// finite and above 0.
+    pub fn new(x: &'a [T], dims: BatchNormDims, affine: Affine<'a, T>, epsilon: T) -> Result<Self> {
+        dims.check("batch norm input", x.len())?;
+        dims.check_training()?;
+        affine.check(dims.channels)?;
+        check_epsilon(epsilon)?;
+        Ok(Self { x, dims, affine, epsilon, relu: false })
+    }
+
+    /// Whether negative outputs become 0 in the same pass.
+    #[must_use]
+    pub fn relu(self, relu: bool) -> Self {
+        Self { relu, ..self }
+    }
+
+    /// Writes `y` and `stats`.
+    ///
+    /// # Errors
+    /// If a length does not fit, or `TILEWISE_MAX_ISA` holds an unknown name.
+    pub fn run(self, y: &mut [T], stats: &mut BatchStats<T>, exec: Exec) -> Result<()> {
+        let Self { x, dims, affine, epsilon, relu } = self;
+        dims.check("batch norm output", y.len())?;
+        stats.check(dims.channels)?;
+        let isa = exec.path()?;
+        if dims.channels == 0 {
+            return Ok(());
+        }
+        let dims = dims.flattened();
+        let stats = StatsMut::new(stats, epsilon);
+        if dims.is_tall() {
+            return Tall { x, dims, affine, relu }.run(y, stats, exec);
+        }
+        let share = Share::of::<T>(dims);
+        let y = ColumnsMut::new(y, dims.outer, dims.width());
+        let work = Strips { x, dims, first: 0, affine, y, stats, relu };
+        exec.threads().divide(work, share.grain, &|piece| isa.run(piece));
+        Ok(())
+    }
+}
+
+/// Statistics to be written, of some channels.
+struct StatsMut<'a, T> {
+    mean: &'a mut [T],
+    mean_low: &'a mut [T],
+    var: &'a mut [T],
+    inv_std: &'a mut [T],
+    epsilon: T,
+}
+
+impl<'a, T: Float> StatsMut<'a, T> {
+    fn new(stats: &'a mut BatchStats<T>, epsilon: T) -> Self {
+        let BatchStats { mean, mean_low, var, inv_std } = stats;
+        Self { mean, mean_low, var, inv_std, epsilon }
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        let (mean, mean_rest) = self.mean.split_at_mut(mid);
+        let (mean_low, low_rest) = self.mean_low.split_at_mut(mid);
+        let (var, var_rest) = self.var.split_at_mut(mid);
+        let (inv_std, inv_rest) = self.inv_std.split_at_mut(mid);
+        let epsilon = self.epsilon;
+        (
+            Self { mean, mean_low, var, inv_std, epsilon },
+            Self { mean: mean_rest, mean_low: low_rest, var: var_rest, inv_std: inv_rest, epsilon },
+        )
+    }
+
+    /// Writes the statistics of channels from `first` on.
+    #[inline(always)]
+    fn write<S: Simd<T>>(&mut self, simd: S, first: usize, moments: &[Moment], count: f64) {
+        for (c, moment) in moments.iter().enumerate() {
+            (self.mean[first + c], self.mean_low[first + c]) = moment.mean();
+            self.var[first + c] = moment.var(count);
+        }
+        let var = &self.var[first..first + moments.len()];
+        let inv_std = &mut self.inv_std[first..first + moments.len()];
+        let (one, epsilon) = (simd.splat(T::ONE), simd.splat(self.epsilon));
+        for (var, inv_std) in var.chunks(S::LANES).zip(inv_std.chunks_mut(S::LANES)) {
+            let root = simd.sqrt(simd.add(simd.load_partial(var), epsilon));
+            simd.store_partial(simd.div(one, root), inv_std);
+        }
+    }
+
+    #[inline(always)]
+    fn lines<'b>(&'b self, affine: Affine<'b, T>) -> BatchLines<'b, T> {
+        BatchLines { mean: self.mean, mean_low: self.mean_low, inv_std: self.inv_std, affine }
+    }
+}
+
+/// Channels from `first` on: all their rows, statistics and output together.
+struct Strips<'a, T> {
+    x: &'a [T],
+    dims: BatchNormDims,
+    first: usize,
+    affine: Affine<'a, T>,
+    y: ColumnsMut<'a, T>,
+    stats: StatsMut<'a, T>,
+    relu: bool,
+}
+
+impl<T: Float> Split for Strips<'_, T> {
+    fn units(&self) -> usize {
+        Share::of::<T>(self.dims).units(self.affine.gamma.len())
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        let mid = Share::of::<T>(self.dims).channel(mid, self.affine.gamma.len());
+        let (affine, affine_rest) = self.affine.split(mid);
+        let (y, y_rest) = self.y.split(mid * self.dims.inner);
+        let (stats, stats_rest) = self.stats.split(mid);
+        let rest = Self {
+            first: self.first + mid,
+            affine: affine_rest,
+            y: y_rest,
+            stats: stats_rest,
+            ..self
+        };
+        (Self { affine, y, stats, ..self }, rest)
+    }
+}
+
+impl<T: Float> Kernel<T> for Strips<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        match (self.dims.inner, self.relu) {
+            (1, false) => self.columns::<S, false>(simd),
+            (1, true) => self.columns::<S, true>(simd),
+            (_, false) => self.runs::<S, false>(simd),
+            (_, true) => self.runs::<S, true>(simd),
+        }
+    }
+}
+
+impl<T: Float> Strips<'_, T> {
+    #[inline(always)]
+    fn columns<S: Simd<T>, const RELU: bool>(mut self, simd: S) {
+        let (channels, stride) = (self.affine.gamma.len(), self.dims.channels);
+        for at in (0..channels).step_by(strip_width::<T>()) {
+            let width = strip_width::<T>().min(channels - at);
+            let x = Panel::new(&self.x[self.first + at..], self.dims.outer, width, stride);
+            let moments = StripMoments::of(simd, x);
+            self.stats.write(simd, at, &moments.channels[..width], moments.count);
+            let lines = self.stats.lines(self.affine).from(at);
+            let y = self.y.part(at, width);
+            NormaliseColumns::<_, _, RELU> { x, y, lines }.run(simd);
+        }
+    }
+
+    #[inline(always)]
+    fn runs<S: Simd<T>, const RELU: bool>(mut self, simd: S) {
+        let BatchNormDims { outer, inner, .. } = self.dims;
+        for c in 0..self.affine.gamma.len() {
+            let at = (self.first + c) * inner;
+            let x = Runs::new(&self.x[at..], outer, inner, self.dims.width());
+            let (moment, count) = moment(simd, x);
+            self.stats.write(simd, c, &[moment], count);
+            let line = self.stats.lines(self.affine).line(simd, Channel(c));
+            let mut y = self.y.part(c * inner, inner);
+            for o in 0..outer {
+                normalise_run::<T, S, RELU>(simd, line, x.run(o), y.row(o));
+            }
+        }
+    }
+}
+
+/// A batch of more rows than a cache holds: read once for the statistics and once more.
+#[derive(Clone, Copy)]
+struct Tall<'a, T> {
+    x: &'a [T],
+    dims: BatchNormDims,
+    affine: Affine<'a, T>,
+    relu: bool,
+}
+
+impl<T: Float> Tall<'_, T> {
+    fn run(self, y: &mut [T], mut stats: StatsMut<'_, T>, exec: Exec) -> Result<()> {
+        let Self { x, dims, affine, relu } = self;
+        let isa = exec.path()?;
+        let size = dims.channels * PARTIAL;
+        with_zeros(chunk_count(dims.outer) * size, |partials: &mut [f64]| {
+            let work = Chunks { sums: self, dims, first: 0, size, partials };
+            exec.threads().divide(work, 1, &|piece| isa.run(piece));
+            isa.run(Merge { dims, partials, stats: &mut stats });
+        });
+        let work = Rows { x, y, channels: dims.channels, lines: stats.lines(affine), relu };
+        exec.threads().divide(work, CHUNK_ROWS, &|piece| isa.run(piece));
+        Ok(())
+    }
+}
+
+/// Numbers per channel and chunk: those of a [`Moment`].
+const PARTIAL: usize = 3;
+
+impl<T: Float> ChunkSums<T> for Tall<'_, T> {
+    const PARTIAL: usize = PARTIAL;
+
+    #[inline(always)]
+    fn strip<S: Simd<T>>(self, simd: S, rows: Range<usize>, columns: Range<usize>, to: &mut [f64]) {
+        let x = &self.x[rows.start * self.dims.channels + columns.start..];
+        let panel = Panel::new(x, rows.len(), columns.len(), self.dims.channels);
+        let moments = StripMoments::of(simd, panel);
+        for (moment, to) in moments.channels.iter().zip(to.chunks_exact_mut(PARTIAL)) {
+            to.copy_from_slice(&[moment.pivot, moment.delta, moment.m2]);
+        }
+    }
+}
+
+/// The chunks' statistics, merged in order.
+struct Merge<'a, 'b, T> {
+    dims: BatchNormDims,
+    partials: &'a [f64],
+    stats: &'a mut StatsMut<'b, T>,
+}
+
+impl<T: Float> Kernel<T> for Merge<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let BatchNormDims { outer, channels, .. } = self.dims;
+        for c in 0..channels {
+            let (mut all, mut count) = (Moment::default(), 0.0);
+            for (chunk, partials) in self.partials.chunks_exact(PARTIAL * channels).enumerate() {
+                let more = chunk_rows(chunk, outer).len() as f64;
+                let place = &partials[c * PARTIAL..][..PARTIAL];
+                let moment = Moment { pivot: place[0], delta: place[1], m2: place[2] };
+                all = all.merged(count, moment, more);
+                count += more;
+            }
+            self.stats.write(simd, c, &[all], count);
+        }
+    }
+}
+
+/// Rows to be normalised with known statistics.
+struct Rows<'a, T> {
+    x: &'a [T],
+    y: &'a mut [T],
+    channels: usize,
+    lines: BatchLines<'a, T>,
+    relu: bool,
+}
+
+impl<T: Float> Split for Rows<'_, T> {
+    fn units(&self) -> usize {
+        self.x.len() / self.channels
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        let (x, x_rest) = self.x.split_at(mid * self.channels);
+        let (y, y_rest) = self.y.split_at_mut(mid * self.channels);
+        (Self { x, y, ..self }, Self { x: x_rest, y: y_rest, ..self })
+    }
+}
+
+impl<T: Float> Kernel<T> for Rows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { x, y, channels, lines, relu } = self;
+        match relu {
+            false => normalise_rows::<T, S, _, false>(simd, x, y, channels, lines),
+            true => normalise_rows::<T, S, _, true>(simd, x, y, channels, lines),
+        }
+    }
+}

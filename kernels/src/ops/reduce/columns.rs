@@ -1,0 +1,123 @@
+//! Walking down the columns of a row-major matrix, a few vectors of columns at a time.
+
+use crate::simd::{Float, Simd};
+
+/// A row-major block of columns, read-only.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a, T> {
+    /// Starts at the block's first element.
+    data: &'a [T],
+    rows: usize,
+    width: usize,
+    /// Distance between rows.
+    stride: usize,
+}
+
+impl<'a, T> Panel<'a, T> {
+    /// `rows` rows of `width` elements, `stride` apart, from the start of `data`.
+    pub(crate) fn new(data: &'a [T], rows: usize, width: usize, stride: usize) -> Self {
+        Self { data, rows, width, stride }
+    }
+
+    #[inline(always)]
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    #[inline(always)]
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Row `i` of the block.
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> &'a [T] {
+        &self.data[i * self.stride..][..self.width]
+    }
+
+    /// Rows `first..first + rows`.
+    #[inline(always)]
+    pub(crate) fn rows_from(self, first: usize, rows: usize) -> Self {
+        let at = (first * self.stride).min(self.data.len());
+        Self { data: &self.data[at..], rows, ..self }
+    }
+
+    /// Columns `first..first + width`.
+    #[inline(always)]
+    pub(crate) fn columns_from(self, first: usize, width: usize) -> Self {
+        let at = first.min(self.data.len());
+        Self { data: &self.data[at..], width, ..self }
+    }
+}
+
+/// What is done to a group of adjacent columns.
+pub(crate) trait Columns<T: Float> {
+    /// Handles the columns of `group`. Mark it `#[inline(always)]`.
+    fn group<S: Simd<T>, const V: usize, const WHOLE: bool>(
+        &mut self,
+        simd: S,
+        group: Group<V, WHOLE>,
+    );
+}
+
+/// `V` vectors of adjacent columns or, where not `WHOLE`, a part of one vector.
+#[derive(Clone, Copy)]
+pub(crate) struct Group<const V: usize, const WHOLE: bool> {
+    first: usize,
+    width: usize,
+}
+
+impl<const V: usize, const WHOLE: bool> Group<V, WHOLE> {
+    /// This group's elements of a row; lanes beyond a part are zero.
+    #[inline(always)]
+    pub(crate) fn load<T: Float, S: Simd<T>>(self, simd: S, row: &[T]) -> [S::V; V] {
+        let row = &row[self.first..self.first + self.width];
+        let mut vectors = [simd.zero(); V];
+        if WHOLE {
+            for (k, v) in vectors.iter_mut().enumerate() {
+                *v = simd.load(&row[k * S::LANES..]);
+            }
+        } else {
+            vectors[0] = simd.load_partial(row);
+        }
+        vectors
+    }
+
+    /// Writes this group's elements of a row.
+    #[inline(always)]
+    pub(crate) fn store<T: Float, S: Simd<T>>(self, simd: S, vectors: [S::V; V], row: &mut [T]) {
+        let row = &mut row[self.first..self.first + self.width];
+        if WHOLE {
+            for (k, v) in vectors.into_iter().enumerate() {
+                simd.store(v, &mut row[k * S::LANES..]);
+            }
+        } else {
+            simd.store_partial(vectors[0], row);
+        }
+    }
+}
+
+/// Hands all columns below `width` to `columns`: as many vectors at a time as registers allow, then
+/// single ones, then the rest.
+#[inline(always)]
+pub(crate) fn sweep<T: Float, S: Simd<T>, C: Columns<T>>(simd: S, width: usize, columns: &mut C) {
+    let mut first = 0;
+    if S::REGISTERS >= 32 {
+        while first + 4 * S::LANES <= width {
+            columns.group(simd, Group::<4, true> { first, width: 4 * S::LANES });
+            first += 4 * S::LANES;
+        }
+    } else {
+        while first + 2 * S::LANES <= width {
+            columns.group(simd, Group::<2, true> { first, width: 2 * S::LANES });
+            first += 2 * S::LANES;
+        }
+    }
+    while first + S::LANES <= width {
+        columns.group(simd, Group::<1, true> { first, width: S::LANES });
+        first += S::LANES;
+    }
+    if first < width {
+        columns.group(simd, Group::<1, false> { first, width: width - first });
+    }
+}

@@ -1,0 +1,189 @@
+//! Mean and variance of columns: fixed blocks of rows, merged in order.
+//!
+//! The values of a block are shifted by a pivot, the mean of the block's first rows, and summed
+//! with their squares in one pass. With `k` of the block's `n` rows in the pivot `p`,
+//! `sum (x - p)^2 = M2 + n (p - mean)^2 <= M2 (1 + n / k)`, because the `k` rows alone contribute
+//! at least `k (p - mean)^2` to `M2`: at most a factor of 9 of precision goes into the
+//! cancellation, whatever the data. Merging follows Chan, Golub and LeVeque (1983), in `f64` and
+//! relative to the first pivot, so that a large offset costs nothing.
+
+use super::columns::{Columns, Group, Panel, sweep};
+use crate::simd::{Float, Simd};
+
+/// Rows per block: sums in the element type stay short, and merging stays rare.
+pub(crate) const BLOCK_ROWS: usize = 128;
+
+/// The pivot is the mean of one row in this many, rounded up.
+pub(crate) const PIVOT_SHARE: usize = 8;
+
+/// Channels that are worked on together. One row of a strip is four cache lines of `f32`: fewer
+/// per row defeat the hardware's prefetching.
+pub(crate) const STRIP: usize = 64;
+
+/// Merged statistics of one channel.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Moment {
+    /// A value near the mean.
+    pub(crate) pivot: f64,
+    /// The mean less the pivot.
+    pub(crate) delta: f64,
+    /// The sum of squared distances from the mean.
+    pub(crate) m2: f64,
+}
+
+impl Moment {
+    /// The statistics of `count` values from the sums of what exceeds `pivot`, and its squares.
+    #[inline(always)]
+    pub(crate) fn from_sums(pivot: f64, sum: f64, squares: f64, count: f64) -> Self {
+        let m2 = squares - sum * sum / count;
+        // Rounding can leave a little less than nothing; a NaN stays.
+        Self { pivot, delta: sum / count, m2: if m2 < 0.0 { 0.0 } else { m2 } }
+    }
+
+    /// The statistics of `count` values (these) and `more` others.
+    #[inline(always)]
+    pub(crate) fn merged(self, count: f64, other: Self, more: f64) -> Self {
+        if count == 0.0 {
+            return other;
+        }
+        let share = more / (count + more);
+        let apart = ((other.pivot - self.pivot) + other.delta) - self.delta;
+        Self {
+            pivot: self.pivot,
+            delta: self.delta + apart * share,
+            m2: self.m2 + other.m2 + apart * apart * (count * share),
+        }
+    }
+
+    /// The mean rounded to `T`, and what that left out.
+    #[inline(always)]
+    pub(crate) fn mean<T: Float>(self) -> (T, T) {
+        let mean = T::from_f64(self.pivot + self.delta);
+        (mean, T::from_f64((self.pivot - mean.to_f64()) + self.delta))
+    }
+
+    /// The biased variance of `count` values.
+    #[inline(always)]
+    pub(crate) fn var<T: Float>(self, count: f64) -> T {
+        T::from_f64(self.m2 / count)
+    }
+}
+
+/// Merged statistics of a strip of channels.
+pub(crate) struct StripMoments {
+    pub(crate) channels: [Moment; STRIP],
+    pub(crate) count: f64,
+}
+
+impl StripMoments {
+    /// The statistics of all rows of a panel of at most [`STRIP`] columns.
+    #[inline(always)]
+    pub(crate) fn of<T: Float, S: Simd<T>>(simd: S, panel: Panel<'_, T>) -> Self {
+        let mut all = Self { channels: [Moment::default(); STRIP], count: 0.0 };
+        let mut first = 0;
+        while first < panel.rows() {
+            let rows = BLOCK_ROWS.min(panel.rows() - first);
+            let mut block = BlockSums::new(panel.rows_from(first, rows));
+            sweep(simd, panel.width(), &mut block);
+            all.merge(&block, panel.width());
+            first += rows;
+        }
+        all
+    }
+
+    #[inline(always)]
+    fn merge<T: Float>(&mut self, block: &BlockSums<'_, T>, width: usize) {
+        let rows = block.panel.rows() as f64;
+        for (c, all) in self.channels[..width].iter_mut().enumerate() {
+            let (pivot, sum) = (block.pivot[c].to_f64(), block.sum[c].to_f64());
+            let moment = Moment::from_sums(pivot, sum, block.squares[c].to_f64(), rows);
+            *all = all.merged(self.count, moment, rows);
+        }
+        self.count += rows;
+    }
+}
+
+/// One block's sums of what exceeds the pivot, and of its squares.
+struct BlockSums<'a, T> {
+    panel: Panel<'a, T>,
+    pivot: [T; STRIP],
+    sum: [T; STRIP],
+    squares: [T; STRIP],
+}
+
+impl<'a, T: Float> BlockSums<'a, T> {
+    #[inline(always)]
+    fn new(panel: Panel<'a, T>) -> Self {
+        let zeros = [T::ZERO; STRIP];
+        Self { panel, pivot: zeros, sum: zeros, squares: zeros }
+    }
+
+    /// The mean of the first rows, exact where they are equal.
+    #[inline(always)]
+    fn pivot<S: Simd<T>, const V: usize, const WHOLE: bool>(
+        &self,
+        simd: S,
+        group: Group<V, WHOLE>,
+    ) -> [S::V; V] {
+        let rows = self.panel.rows().div_ceil(PIVOT_SHARE);
+        let first = group.load(simd, self.panel.row(0));
+        let mut sum = [simd.zero(); V];
+        for i in 1..rows {
+            let x = group.load(simd, self.panel.row(i));
+            for k in 0..V {
+                sum[k] = simd.add(sum[k], simd.sub(x[k], first[k]));
+            }
+        }
+        let share = simd.splat(T::ONE / T::from_usize(rows));
+        for k in 0..V {
+            sum[k] = simd.mul_add(sum[k], share, first[k]);
+        }
+        sum
+    }
+}
+
+impl<T: Float> Columns<T> for BlockSums<'_, T> {
+    #[inline(always)]
+    fn group<S: Simd<T>, const V: usize, const WHOLE: bool>(
+        &mut self,
+        simd: S,
+        group: Group<V, WHOLE>,
+    ) {
+        let pivot = self.pivot(simd, group);
+        // Even and odd rows apart: shorter chains of additions, in time and in rounding.
+        let mut even = Sums { sum: [simd.zero(); V], squares: [simd.zero(); V] };
+        let mut odd = even;
+        let rows = self.panel.rows();
+        for i in (0..rows - rows % 2).step_by(2) {
+            even.add(simd, group.load(simd, self.panel.row(i)), pivot);
+            odd.add(simd, group.load(simd, self.panel.row(i + 1)), pivot);
+        }
+        if rows % 2 == 1 {
+            even.add(simd, group.load(simd, self.panel.row(rows - 1)), pivot);
+        }
+        for k in 0..V {
+            even.sum[k] = simd.add(even.sum[k], odd.sum[k]);
+            even.squares[k] = simd.add(even.squares[k], odd.squares[k]);
+        }
+        group.store(simd, pivot, &mut self.pivot);
+        group.store(simd, even.sum, &mut self.sum);
+        group.store(simd, even.squares, &mut self.squares);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Sums<V, const N: usize> {
+    sum: [V; N],
+    squares: [V; N],
+}
+
+impl<V: Copy, const N: usize> Sums<V, N> {
+    #[inline(always)]
+    fn add<T: Float, S: Simd<T, V = V>>(&mut self, simd: S, x: [V; N], pivot: [V; N]) {
+        for k in 0..N {
+            let excess = simd.sub(x[k], pivot[k]);
+            self.sum[k] = simd.add(self.sum[k], excess);
+            self.squares[k] = simd.mul_add(excess, excess, self.squares[k]);
+        }
+    }
+}
