@@ -53,7 +53,7 @@ pub fn softmax_cross_entropy<T: Float>(
     };
     let weight: f64 = counting.iter().map(weigh).sum();
     let scale = match options.reduction {
-        _ if weight == 0.0 => 0.0,
+        Reduction::Mean if weight == 0.0 => 0.0,
         Reduction::Mean => 1.0 / weight,
         Reduction::Sum => 1.0,
     };
@@ -74,7 +74,7 @@ pub fn softmax_cross_entropy<T: Float>(
             dlogits.set(i, j, T::from_f64((z.exp() / sum * mass - a) * scale));
         }
     }
-    let value = T::from_f64(if weight == 0.0 { 0.0 } else { total * scale });
+    let value = T::from_f64(if scale == 0.0 { 0.0 } else { total * scale });
     Loss { value, counted: counting.len() }
 }
 
@@ -97,9 +97,13 @@ pub fn sigmoid_cross_entropy<T: Float>(
     let mut total = 0.0;
     for ((z, t), d) in logits.iter().zip(targets).zip(dlogits) {
         let (z, t) = (z.to_f64(), t.to_f64());
-        let sigmoid = 1.0 / (1.0 + (-z).exp());
-        total += z.max(0.0) - z * t + (-z.abs()).exp().ln_1p();
-        *d = T::from_f64((sigmoid - t) * scale);
+        // max(z, 0) - z t + ln(1 + e^-|z|) and sigmoid(z) - t, written so that nothing cancels:
+        // by the distance of the target from the side that the logit is on. 0 x ∞ is 0.
+        let u = (-z.abs()).exp();
+        let distance = if z < 0.0 { t } else { 1.0 - t };
+        total += if distance == 0.0 { 0.0 } else { z.abs() * distance } + u.ln_1p();
+        let gradient = u / (1.0 + u) - distance;
+        *d = T::from_f64(if z < 0.0 { gradient } else { -gradient } * scale);
     }
     Loss { value: T::from_f64(total * scale), counted }
 }

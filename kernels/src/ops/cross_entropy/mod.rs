@@ -50,7 +50,7 @@ impl<T: Float> Loss<T> {
     /// `total` under a reduction in which all that counted weighs `weight`.
     pub(crate) fn reduced(reduction: Reduction, total: f64, weight: f64, counted: usize) -> Self {
         let value = match reduction {
-            _ if counted == 0 || weight == 0.0 => 0.0,
+            Reduction::Mean if weight == 0.0 => 0.0,
             Reduction::Mean => total / weight,
             Reduction::Sum => total,
         };
@@ -86,10 +86,10 @@ pub fn softmax_cross_entropy<T: Float>(
 ///
 /// Reduced by the mean unless told otherwise. The mean divides by the sum of the class weights of
 /// the labels that count (by their number without class weights), and by the number of rows for
-/// probability targets, as PyTorch does; where that is 0, loss and gradient are 0. A logit of -∞ has
-/// probability 0; a row of only -∞ is uniform; +∞ or NaN in a row make its loss and gradient NaN.
-/// Elements are exponentiated once; a row is read, and its gradient written, once from memory if it
-/// fits the cache.
+/// probability targets, as PyTorch does; where that is 0, the mean and its gradient are 0. A logit
+/// of -∞ has probability 0; a row of only -∞ is uniform; +∞ or NaN in a row make its loss and
+/// gradient NaN. Elements are exponentiated once; a row is read, and its gradient written, once from
+/// memory if it fits the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct SoftmaxCrossEntropy<'a, T> {
     logits: MatRef<'a, T>,
