@@ -14,6 +14,7 @@
 
 use super::blocking::{Blocking, even_pieces, panels};
 use super::epilogue::{Finish, Store};
+use super::gemv::RowTimesMatrix;
 use super::microkernel::{TileArgs, TileFn, TileTable};
 use super::pack::Panel;
 use super::plan::{Operand, Packing, Problem};
@@ -208,6 +209,9 @@ pub(super) struct Block<'a, T> {
 impl<T: Float> Block<'_, T> {
     pub(super) fn tiles<S: Simd<T>>(&self, simd: S) {
         let [rows, cols, k] = self.shape;
+        if self.is_row() {
+            return self.row(simd);
+        }
         // Loop 2: panels of A.
         for (row, height) in panels(rows, TileTable::<S, T>::ROWS) {
             let (a, a_strides) = if self.packed[0] {
@@ -257,20 +261,34 @@ impl<T: Float> Block<'_, T> {
         // SAFETY: all addresses lie within the operands that the region was made from: the region
         // covers whole rows and columns of them, and blocks and tiles cut it without remainder.
         unsafe { tile(simd, &args) };
-        self.finish(simd, &args, [height, width], at);
+        self.finish(simd, (args.c, args.c_stride), [height, width], at);
     }
 
-    /// Bias and activation over a stored tile.
+    /// Whether this is a single row times a B that is read where it lies.
+    fn is_row(&self) -> bool {
+        self.shape[0] == 1
+            && self.packed == [false; 2]
+            && self.b.strides.contains(&1)
+            && self.c.strides[1] == 1
+    }
+
+    /// A single row.
+    fn row<S: Simd<T>>(&self, simd: S) {
+        simd.call(RowTimesMatrix { block: self });
+        self.finish(simd, (self.c.start.cast_mut(), 0), [1, self.shape[1]], [0; 2]);
+    }
+
+    /// Bias and activation over a stored tile, at `c` with a row stride.
     fn finish<S: Simd<T>>(
         &self,
         simd: S,
-        args: &TileArgs<T>,
+        c: (*mut T, usize),
         [height, width]: [usize; 2],
         at: [usize; 2],
     ) {
         let Some(store) = self.finish else { return };
         for row in 0..height {
-            let start = args.c.wrapping_add(row * args.c_stride);
+            let start = c.0.wrapping_add(row * c.1);
             let place = [self.origin[0] + at[0] + row, self.origin[1] + at[1]];
             // SAFETY: one row of this tile of C, which no one else touches now.
             let row = unsafe { std::slice::from_raw_parts_mut(start, width) };
@@ -301,7 +319,7 @@ impl<T: Float> Block<'_, T> {
         (args.c, args.c_stride) = (copy.as_mut_ptr(), width);
         // SAFETY: A and B as in `tile`; the copy has room for the whole tile.
         unsafe { tile(simd, &args) };
-        self.finish(simd, &args, [height, width], at);
+        self.finish(simd, (args.c, args.c_stride), [height, width], at);
         for (at, &value) in copy.iter().enumerate() {
             // SAFETY: element (at / width, at % width) of this tile of C.
             unsafe { *c.at(at / width, at % width).cast_mut() = value };

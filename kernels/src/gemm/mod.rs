@@ -5,12 +5,15 @@
 //! * [`pack`]: copies blocks of the operands into the order the tiles read.
 //! * [`microkernel`]: the register tile.
 //! * [`epilogue`]: what happens to a finished tile in the same store.
+//! * [`gemv`]: a single row, which packs nothing.
 //! * [`driver`]: the loops around the tile.
 
 mod blocking;
 #[allow(unsafe_code)]
 mod driver;
 mod epilogue;
+#[allow(unsafe_code)]
+mod gemv;
 #[allow(unsafe_code)]
 mod microkernel;
 #[allow(unsafe_code)]

@@ -92,6 +92,10 @@ impl<'a, T: Float> Problem<'a, T> {
     pub(super) fn packs(&self, tile: [usize; 2]) -> [bool; 2] {
         let [m, n, k] = self.shape;
         let size = size_of::<T>();
+        if m == 1 && self.b.strides.contains(&1) && self.c.strides[1] == 1 {
+            // A single row reads B once, in whichever direction it is contiguous.
+            return [false; 2];
+        }
         // The vectors of an unpacked B are loaded along its rows.
         let b_contiguous = self.b.strides[1] == 1 || n == 1;
         let b_fits = n.saturating_mul(k).saturating_mul(size) <= SMALL_B_BYTES;
@@ -105,7 +109,12 @@ impl<'a, T: Float> Problem<'a, T> {
     /// The blocks and what is packed; everything is where block sizes are forced.
     pub(super) fn packing(&self, tile: [usize; 2], forced: Option<Blocking>) -> Packing {
         let [pack_a, pack_b] = if forced.is_some() { [true; 2] } else { self.packs(tile) };
-        let blocking = forced.unwrap_or_else(|| Blocking::new(size_of::<T>(), tile[1], caches()));
+        let mut blocking =
+            forced.unwrap_or_else(|| Blocking::new(size_of::<T>(), tile[1], caches()));
+        if !pack_b {
+            // Nothing has to fit: rows of B are read as far as they go.
+            blocking.nc = usize::MAX;
+        }
         Packing { blocking: blocking.fitted(self.shape[2]), pack_a, pack_b }
     }
 
