@@ -149,7 +149,7 @@ fn loss_and_gradient<T: Float, S: Simd<T>>(simd: S, z: S::V, t: S::V) -> (S::V, 
     let (zero, one) = (simd.zero(), simd.splat(T::ONE));
     let magnitude = simd.abs(z);
     let negative = simd.lt(z, zero);
-    let u = math::exp_nonpositive(simd, simd.neg(magnitude));
+    let u = math::exp_decay(simd, simd.neg(magnitude));
     let tail = simd.div(u, simd.add(one, u));
     let other = simd.sub(one, t);
     // How far the target is from the side that the logit is on. 0 x ∞ must be 0.

@@ -22,6 +22,21 @@ impl Portable {
 const FUSED: bool =
     cfg!(any(target_feature = "fma", all(target_arch = "aarch64", target_feature = "neon")));
 
+/// Copies the common head of two slices, of which one is a vector of at most 8 lanes, piece by
+/// piece: pieces of fixed size are moves, a copy of unknown length would be a call.
+#[inline(always)]
+fn copy_head<T: Copy>(src: &[T], dst: &mut [T]) {
+    let count = src.len().min(dst.len());
+    let (mut src, mut dst) = (&src[..count], &mut dst[..count]);
+    for width in [8, 4, 2, 1] {
+        if src.len() >= width {
+            let (head, rest) = dst.split_at_mut(width);
+            head.copy_from_slice(&src[..width]);
+            (src, dst) = (&src[width..], rest);
+        }
+    }
+}
+
 impl Simd<f32> for Portable {
     type V = f32x8;
     type M = f32x8;
@@ -53,21 +68,17 @@ impl Simd<f32> for Portable {
     #[inline(always)]
     fn load_partial(self, src: &[f32]) -> f32x8 {
         let mut lanes = [0.0; 8];
-        let count = src.len().min(8);
-        lanes[..count].copy_from_slice(&src[..count]);
+        copy_head(src, &mut lanes);
         f32x8::new(lanes)
     }
     #[inline(always)]
     fn store_partial(self, v: f32x8, dst: &mut [f32]) {
-        let count = dst.len().min(8);
-        dst[..count].copy_from_slice(&v.as_array()[..count]);
+        copy_head(v.as_array(), dst);
     }
     #[inline(always)]
     fn first_lanes(self, count: usize, v: f32x8, other: f32x8) -> f32x8 {
-        let mut lanes = other.to_array();
-        let count = count.min(8);
-        lanes[..count].copy_from_slice(&v.as_array()[..count]);
-        f32x8::new(lanes)
+        let index = f32x8::new([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        index.simd_lt(f32x8::splat(count.min(8) as f32)).select(v, other)
     }
     #[inline(always)]
     fn tail(self, count: usize) -> usize {
@@ -197,7 +208,7 @@ impl Simd<f32> for Portable {
     }
     #[inline(always)]
     fn max_lanes(self, a: f32x8) -> f32 {
-        a.to_array().into_iter().fold(f32::NEG_INFINITY, f32::max)
+        a.to_array().into_iter().reduce(|a, b| if a > b { a } else { b }).unwrap_or(f32::NAN)
     }
 }
 
@@ -232,21 +243,17 @@ impl Simd<f64> for Portable {
     #[inline(always)]
     fn load_partial(self, src: &[f64]) -> f64x4 {
         let mut lanes = [0.0; 4];
-        let count = src.len().min(4);
-        lanes[..count].copy_from_slice(&src[..count]);
+        copy_head(src, &mut lanes);
         f64x4::new(lanes)
     }
     #[inline(always)]
     fn store_partial(self, v: f64x4, dst: &mut [f64]) {
-        let count = dst.len().min(4);
-        dst[..count].copy_from_slice(&v.as_array()[..count]);
+        copy_head(v.as_array(), dst);
     }
     #[inline(always)]
     fn first_lanes(self, count: usize, v: f64x4, other: f64x4) -> f64x4 {
-        let mut lanes = other.to_array();
-        let count = count.min(4);
-        lanes[..count].copy_from_slice(&v.as_array()[..count]);
-        f64x4::new(lanes)
+        let index = f64x4::new([0.0, 1.0, 2.0, 3.0]);
+        index.simd_lt(f64x4::splat(count.min(4) as f64)).select(v, other)
     }
     #[inline(always)]
     fn tail(self, count: usize) -> usize {
@@ -376,6 +383,6 @@ impl Simd<f64> for Portable {
     }
     #[inline(always)]
     fn max_lanes(self, a: f64x4) -> f64 {
-        a.to_array().into_iter().fold(f64::NEG_INFINITY, f64::max)
+        a.to_array().into_iter().reduce(|a, b| if a > b { a } else { b }).unwrap_or(f64::NAN)
     }
 }

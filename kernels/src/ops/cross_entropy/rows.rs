@@ -1,11 +1,11 @@
 //! The body of softmax cross-entropy: one block of rows.
 
 use super::Targets;
-use crate::ops::elementwise::{Binary, update_slice, zip_slices};
-use crate::ops::rows::{row_map_sum, row_max, row_sum};
-use crate::ops::softmax::{Scale, ShiftedExp, ln_of_sum};
+use crate::ops::elementwise::{Binary, Unary, zip_slices};
+use crate::ops::rows::{row_max, row_sum, uniform_lane};
+use crate::ops::softmax::{LnOfSum, ShiftedExp, flat_sum, softmax_row};
 use crate::parallel::Split;
-use crate::simd::{Float, Kernel, Simd, math};
+use crate::simd::{Float, Kernel, Simd};
 use crate::view::{MatMut, MatRef};
 
 /// Rows whose losses are added one after the other; larger sums are trees of these.
@@ -138,29 +138,18 @@ impl<T: Float> Rows<'_, T> {
     }
 }
 
-/// The maximum of a row and the sum of its shifted exponentials, which go to `d`. A row of only -∞
-/// counts as a row of zeros: its maximum is -∞ and its sum the number of classes.
+/// The maximum of a row and the sum of its shifted exponentials; to `d` goes `mass` times the softmax.
+/// A row of only -∞ counts as zeros with maximum -∞.
 #[inline(always)]
-fn exponentials<T: Float, S: Simd<T>>(simd: S, z: &[T], d: Option<&mut [T]>) -> (T, T) {
-    let max = row_max(simd, z);
-    let f = ShiftedExp { max };
-    if max == T::NEG_INFINITY {
-        return (max, flat_row(z, d));
-    }
-    match d {
-        Some(d) => (max, row_map_sum(simd, f, z, d, T::NEG_INFINITY)),
-        None => (max, row_sum(simd, f, z, T::NEG_INFINITY)),
-    }
-}
-
-/// The exponentials of a row without a maximum, and their sum: NaN where one is in it, else ones.
-#[cold]
-fn flat_row<T: Float>(z: &[T], d: Option<&mut [T]>) -> T {
-    let value = if z.iter().any(|z| z.is_nan()) { T::NAN } else { T::ONE };
+fn sums<T: Float, S: Simd<T>>(simd: S, z: &[T], d: Option<&mut [T]>, mass: T) -> (T, T) {
     if let Some(d) = d {
-        d.fill(value);
+        return softmax_row(simd, z, d, mass);
     }
-    value * T::from_usize(z.len())
+    let max = row_max(simd, z);
+    if max == T::NEG_INFINITY {
+        return (max, flat_sum(z));
+    }
+    (max, row_sum(simd, ShiftedExp { max }, z, T::NEG_INFINITY))
 }
 
 /// `max - z`, or 0 in a row of only -∞.
@@ -179,10 +168,9 @@ fn label_row<T: Float, S: Simd<T>>(
     label: usize,
     [factor, scale]: [T; 2],
 ) -> Parts<T> {
-    let (max, sum) = exponentials(simd, z, d.as_deref_mut());
+    let share = factor * scale;
+    let (max, sum) = sums(simd, z, d.as_deref_mut(), share);
     if let Some(d) = d {
-        let share = factor * scale;
-        update_slice(simd, Scale(share / sum), d);
         d[label] -= share;
     }
     Parts { sum, offset: below_max(max, z[label]), factor }
@@ -201,16 +189,15 @@ impl<T: Float> SoftRow<'_, T> {
     /// The loss Σ a (ln sum + max - z) as an offset; the gradient scale (p Σ a - a).
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S, z: &[T], mut d: Option<&mut [T]>) -> Parts<T> {
-        let (max, sum) = exponentials(simd, z, d.as_deref_mut());
-        let ln_sum = ln_of_sum(simd, sum);
         let peak_share = self.peak.map_or(T::ZERO, |(_, share)| share);
         let total = match self.t {
             None => self.rules.floor_total + peak_share,
             Some(_) if d.is_none() => T::ZERO,
             Some(_) => self.total_weight(simd, z.len()),
         };
-        let factors = [total * self.scale / sum, self.scale];
-        let mut offset = self.spread(simd, z, [max, ln_sum], d.as_deref_mut(), factors);
+        let (max, sum) = sums(simd, z, d.as_deref_mut(), total * self.scale);
+        let ln_sum = uniform_lane(simd, LnOfSum.apply(simd, simd.splat(sum)));
+        let mut offset = self.spread(simd, z, [max, ln_sum], d.as_deref_mut());
         if let Some((label, share)) = self.peak {
             if share != T::ZERO {
                 offset += share * (ln_sum + below_max(max, z[label]));
@@ -248,8 +235,7 @@ impl<T: Float> SoftRow<'_, T> {
         simd.sum_lanes(total)
     }
 
-    /// Σ a (ln_sum + max - z) without the peak; turns the exponentials in `d` into
-    /// `factors[0] d - factors[1] a`.
+    /// Σ a (ln_sum + max - z) without the peak; takes `scale` times a off `d`.
     #[inline(always)]
     fn spread<S: Simd<T>>(
         &self,
@@ -257,7 +243,6 @@ impl<T: Float> SoftRow<'_, T> {
         z: &[T],
         [max, ln_sum]: [T; 2],
         mut d: Option<&mut [T]>,
-        factors: [T; 2],
     ) -> T {
         let flat = max == T::NEG_INFINITY;
         let mut loss = simd.zero();
@@ -271,8 +256,8 @@ impl<T: Float> SoftRow<'_, T> {
             let silent = simd.eq(a, simd.zero());
             loss = simd.add(loss, simd.select(silent, simd.zero(), term));
             if let Some(d) = d.as_deref_mut() {
-                let e = simd.mul(simd.load_partial(&d[from..to]), simd.splat(factors[0]));
-                let gradient = simd.neg_mul_add(a, simd.splat(factors[1]), e);
+                let share = simd.load_partial(&d[from..to]);
+                let gradient = simd.neg_mul_add(a, simd.splat(self.scale), share);
                 simd.store_partial(gradient, &mut d[from..to]);
             }
         }
@@ -280,14 +265,13 @@ impl<T: Float> SoftRow<'_, T> {
     }
 }
 
-/// ln sum + offset; NaN where the sum is.
+/// ln sum + offset.
 #[derive(Clone, Copy)]
 struct AddLn;
 
 impl<T: Float> Binary<T> for AddLn {
     #[inline(always)]
     fn apply<S: Simd<T>>(self, simd: S, sum: S::V, offset: S::V) -> S::V {
-        let ln = simd.add(math::ln_normal(simd, sum), offset);
-        simd.select(simd.is_nan(sum), sum, ln)
+        simd.add(LnOfSum.apply(simd, sum), offset)
     }
 }

@@ -1,6 +1,6 @@
 //! Elementary functions, once, for every vector type.
 //!
-//! The method and the coefficients are derived in `docs/derivations/exp_ln.py`; the error bounds
+//! The method and the coefficients are derived in `docs/derivations/elementary.py`; the error bounds
 //! stated here were measured over all `f32` inputs and are tabled in `docs/numerics.md`.
 
 mod tables;
@@ -36,16 +36,29 @@ fn reduced_exp_m1<T: Float, S: Simd<T>>(simd: S, x: S::V) -> (S::V, S::V) {
 /// e^x within 1 ULP, subnormal results included. NaN stays NaN; e^-∞ = 0; overflow gives +∞.
 #[inline(always)]
 pub(crate) fn exp<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
-    // NaN goes through minimum and maximum: it is the second operand.
-    exp_nonpositive(simd, simd.min(simd.splat(T::EXP_HIGH), x))
+    // NaN goes through the minimum: it is the second operand.
+    exp_bounded(simd, simd.min(simd.splat(T::EXP_HIGH), x))
 }
 
-/// [`exp`] for `x` <= 0 or NaN; a larger `x` may give anything.
+/// [`exp`] for `x` of at most [`Tables::EXP_HIGH`] or NaN; a larger `x` may give anything.
 #[inline(always)]
-pub(crate) fn exp_nonpositive<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
-    let x = simd.max(simd.splat(T::EXP_LOW), x);
-    let (n, p) = reduced_exp_m1(simd, x);
-    simd.scale_pow2(simd.add(simd.splat(T::ONE), p), n)
+fn exp_bounded<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
+    // Zeros are selected, not computed: a product that underflows costs a hundred cycles.
+    let vanishes = simd.lt(x, simd.splat(T::EXP_LOW));
+    let (n, p) = reduced_exp_m1(simd, simd.select(vanishes, simd.zero(), x));
+    let power = simd.scale_pow2(simd.add(simd.splat(T::ONE), p), n);
+    simd.select(vanishes, simd.zero(), power)
+}
+
+/// [`exp`] for `x` <= 0 or NaN where a result that is not normal may be 0; a larger `x` may give
+/// anything. Cheaper than [`exp`], and never slow: products do not underflow.
+#[inline(always)]
+pub(crate) fn exp_decay<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
+    let low = simd.splat(T::EXP_LOW_NORMAL);
+    // NaN goes through the maximum: it is the second operand.
+    let (n, p) = reduced_exp_m1(simd, simd.max(low, x));
+    let power = simd.mul(simd.add(simd.splat(T::ONE), p), simd.pow2(n));
+    simd.select(simd.lt(x, low), simd.zero(), power)
 }
 
 /// ln(2^e (1 + f)) for integral `e` and `f` in [√½ - 1, √2 - 1].
@@ -106,7 +119,7 @@ pub(crate) fn ln_1p_unit<T: Float, S: Simd<T>>(simd: S, u: S::V) -> S::V {
 #[inline(always)]
 pub(crate) fn sigmoid<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
     // e^-|x| never overflows and keeps its relative accuracy where the result is small.
-    let decay = exp_nonpositive(simd, simd.neg(simd.abs(x)));
+    let decay = exp_bounded(simd, simd.neg(simd.abs(x)));
     let one = simd.splat(T::ONE);
     let top = simd.select(simd.lt(x, simd.zero()), decay, one);
     simd.div(top, simd.add(one, decay))
@@ -116,13 +129,16 @@ pub(crate) fn sigmoid<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
 #[inline(always)]
 pub(crate) fn tanh<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
     let one = simd.splat(T::ONE);
+    let square = simd.mul(x, x);
+    let cubic = simd.mul(simd.mul(x, square), polynomial(simd, T::TANH_REST, square));
+    let near = simd.add(x, cubic);
+    // 1 - 2 / (e^2|x| + 1). NaN goes through the minimum: it is the second operand.
     let magnitude = simd.abs(x);
-    // Beyond the limit the result is 1 to the last bit. NaN goes through: it is the second operand.
-    let y = simd.max(simd.splat(T::TANH_LOW), simd.neg(simd.add(magnitude, magnitude)));
+    let y = simd.min(simd.splat(T::TANH_HIGH), simd.add(magnitude, magnitude));
     let (n, p) = reduced_exp_m1(simd, y);
-    let scale = simd.pow2(n);
-    // m = e^-2|x| - 1, accurate near 0 where n = 0.
-    let m = simd.mul_add(scale, p, simd.sub(scale, one));
-    let ratio = simd.div(m, simd.add(simd.splat(T::ONE + T::ONE), m));
-    simd.copy_sign(ratio, x)
+    let power = simd.mul(simd.add(one, p), simd.pow2(n));
+    let rest = simd.div(simd.splat(T::ONE + T::ONE), simd.add(power, one));
+    let near_zero = simd.lt(magnitude, simd.splat(T::TANH_NEAR));
+    // The sign also makes -0 of a near value that rounded to +0.
+    simd.copy_sign(simd.select(near_zero, near, simd.sub(one, rest)), x)
 }

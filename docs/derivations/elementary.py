@@ -1,6 +1,6 @@
 """Derives the coefficients of kernels/src/simd/math (needs `pip install mpmath`).
 
-    python3 docs/derivations/exp_ln.py
+    python3 docs/derivations/elementary.py
 
 exp   x = n ln2 + r, |r| <= ln2 / 2, and e^r = 1 + r + r^2 q(r). q is the minimax polynomial for the
       relative error of e^r. n ln2 is taken off in two steps, ln2 = hi + lo; hi has so many zero bits
@@ -8,11 +8,15 @@ exp   x = n ln2 + r, |r| <= ln2 / 2, and e^r = 1 + r + r^2 q(r). q is the minima
 ln    x = 2^e m with m in [sqrt(1/2), sqrt(2)), f = m - 1 (exact), and
       ln(1 + f) = f - f^2 / 2 + f^3 p(f). p is the minimax polynomial for the relative error of
       ln(1 + f). The first two terms are exact, so the rounded coefficients only touch what is small.
+tanh  |x| < 5/8: tanh x = x + x^3 t(x^2), t minimax for the relative error of tanh x. Beyond:
+      1 - 2 / (e^2|x| + 1), where the fraction is below 0.45 and so are its errors.
 """
 
 import struct
 
-from mpmath import cos, exp, expm1, floor, fabs, ln, log, log1p, lu_solve, matrix, mp, mpf, pi, sqrt
+from mpmath import (
+    cos, exp, expm1, fabs, floor, ln, log, log1p, lu_solve, matrix, mp, mpf, pi, sqrt, tanh,
+)
 
 mp.prec = 240
 
@@ -91,13 +95,23 @@ def ln_rest(f):
     return (log1p(f) - f + f**2 / 2) / f**3
 
 
+def tanh_rest(square):
+    if square < mpf(2) ** -60:
+        return -mpf(1) / 3 + square * 2 / 15
+    x = sqrt(square)
+    return (tanh(x) - x) / x**3
+
+
 def report(name, kind, coefficients, error):
     print(f"{name} {kind}: minimax error 2^{float(log(error, 2)):.1f}")
     for c in coefficients:
         print("    ", show(c, kind) + ",")
 
 
-for kind, hi_bits, exp_degree, ln_degree in [("f32", 16, 4, 8), ("f64", 42, 9, 19)]:
+for kind, hi_bits, exp_degree, ln_degree, tanh_degree in [
+    ("f32", 16, 4, 8, 4),
+    ("f64", 42, 9, 19, 11),
+]:
     ln2_hi = leading_bits(ln(2), hi_bits)
     print(kind, "LN2_HI", show(ln2_hi, kind), "LN2_LO", show(ln(2) - ln2_hi, kind))
     print(kind, "LOG2_E", show(1 / ln(2), kind))
@@ -106,3 +120,5 @@ for kind, hi_bits, exp_degree, ln_degree in [("f32", 16, 4, 8), ("f64", 42, 9, 1
     report("exp q", kind, *minimax(exp_rest, lambda r: r**2 / exp(r), -bound, bound, exp_degree))
     left, right = sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1
     report("ln p", kind, *minimax(ln_rest, lambda f: f**3 / log1p(f), left, right, ln_degree))
+    weight = lambda s: s * sqrt(s) / tanh(sqrt(s)) if s else mpf(0)
+    report("tanh t", kind, *minimax(tanh_rest, weight, mpf(0), (mpf(5) / 8) ** 2, tanh_degree))
