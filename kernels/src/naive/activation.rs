@@ -16,6 +16,8 @@ pub fn activate<T: Float>(f: Activation, x: &[T], y: &mut [T]) {
             // Comparisons are false for NaN, which passes.
             Activation::Relu if x < 0.0 => 0.0,
             Activation::Relu => x,
+            // The same as below, where e^-x would overflow.
+            Activation::Sigmoid if x < 0.0 => x.exp() / (1.0 + x.exp()),
             Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Activation::Tanh => x.tanh(),
         });
