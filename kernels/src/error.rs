@@ -19,8 +19,13 @@ pub enum ErrorKind {
 }
 
 /// An argument that an operation cannot accept. Nothing was written when this is returned.
+///
+/// One pointer wide, so that passing results around costs nothing where all is well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inner {
     kind: ErrorKind,
     what: String,
     expected: String,
@@ -29,13 +34,15 @@ pub struct Error {
 
 impl Error {
     /// An error of `kind` about `what`, where `expected` was needed and `got` came.
+    #[cold]
     pub fn new(
         kind: ErrorKind,
         what: impl Into<String>,
         expected: impl fmt::Display,
         got: impl fmt::Display,
     ) -> Self {
-        Self { kind, what: what.into(), expected: expected.to_string(), got: got.to_string() }
+        let (expected, got) = (expected.to_string(), got.to_string());
+        Self(Box::new(Inner { kind, what: what.into(), expected, got }))
     }
 
     /// A [`ErrorKind::Shape`] error.
@@ -58,35 +65,36 @@ impl Error {
 
     /// Which kind of argument was wrong.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// The argument that was wrong.
     pub fn what(&self) -> &str {
-        &self.what
+        &self.0.what
     }
 
     /// What would have been accepted.
     pub fn expected(&self) -> &str {
-        &self.expected
+        &self.0.expected
     }
 
     /// What came.
     pub fn got(&self) -> &str {
-        &self.got
+        &self.0.got
     }
 
     /// The same error with `context` (a layer's or a file's name) in front of its subject.
     #[must_use]
     pub fn within(mut self, context: impl fmt::Display) -> Self {
-        self.what = format!("{context}: {}", self.what);
+        self.0.what = format!("{context}: {}", self.0.what);
         self
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: expected {}, got {}", self.what, self.expected, self.got)
+        let Inner { what, expected, got, .. } = &*self.0;
+        write!(f, "{what}: expected {expected}, got {got}")
     }
 }
 

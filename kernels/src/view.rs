@@ -4,9 +4,10 @@
 //! constructor proves that the last element is inside the slice (and, for [`MatMut`], that no two
 //! elements share a place), so operations index without further checks.
 
-use crate::error::{Error, ErrorKind, Result, checked_area};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Number of elements from the first to the last one of a strided matrix, both included.
+#[inline]
 fn span(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Option<usize> {
     if rows == 0 || cols == 0 {
         return Some(0);
@@ -16,27 +17,31 @@ fn span(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Optio
     down.checked_add(across)?.checked_add(1)
 }
 
+#[inline]
 fn check_span(len: usize, shape: [usize; 2], strides: [usize; 2]) -> Result<()> {
+    let fits = shape[0].checked_mul(shape[1]).is_some()
+        && span(shape[0], shape[1], strides[0], strides[1]).is_some_and(|needed| needed <= len);
+    if fits { Ok(()) } else { Err(span_error(len, shape, strides)) }
+}
+
+#[cold]
+fn span_error(len: usize, shape: [usize; 2], strides: [usize; 2]) -> Error {
     let [rows, cols] = shape;
-    let got = || format!("{rows} x {cols} with strides {} and {}", strides[0], strides[1]);
-    checked_area("matrix", rows, cols)?;
+    let wanted = format!("{rows} x {cols} with strides {} and {}", strides[0], strides[1]);
     match span(rows, cols, strides[0], strides[1]) {
-        None => Err(Error::new(
-            ErrorKind::Overflow,
-            "matrix",
-            "a size that fits the address space",
-            got(),
-        )),
-        Some(needed) if needed > len => Err(Error::shape(
+        Some(needed) if needed > len => Error::shape(
             "matrix buffer",
-            format!("at least {needed} elements for {}", got()),
+            format!("at least {needed} elements for {wanted}"),
             format!("{len} elements"),
-        )),
-        Some(_) => Ok(()),
+        ),
+        _ => {
+            Error::new(ErrorKind::Overflow, "matrix", "a size that fits the address space", wanted)
+        }
     }
 }
 
 /// True where two different indices of the matrix can lie at one place.
+#[inline]
 fn overlaps(shape: [usize; 2], strides: [usize; 2]) -> bool {
     let [rows, cols] = shape;
     if rows == 0 || cols == 0 {
@@ -64,6 +69,7 @@ impl<'a, T> MatRef<'a, T> {
     ///
     /// # Errors
     /// If `data` is too short or the size overflows.
+    #[inline]
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Result<Self> {
         Self::with_strides(data, [rows, cols], [cols, 1])
     }
@@ -72,6 +78,7 @@ impl<'a, T> MatRef<'a, T> {
     ///
     /// # Errors
     /// If an element would lie outside `data` or the size overflows.
+    #[inline]
     pub fn with_strides(data: &'a [T], shape: [usize; 2], strides: [usize; 2]) -> Result<Self> {
         check_span(data.len(), shape, strides)?;
         let [rows, cols] = shape;
@@ -85,6 +92,7 @@ impl<'a, T> MatRef<'a, T> {
 
     /// The transposed matrix; nothing is moved.
     #[must_use]
+    #[inline]
     pub fn t(self) -> Self {
         Self {
             data: self.data,
@@ -182,6 +190,7 @@ impl<'a, T> MatMut<'a, T> {
     ///
     /// # Errors
     /// If `data` is too short or the size overflows.
+    #[inline]
     pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self> {
         Self::with_strides(data, [rows, cols], [cols, 1])
     }
@@ -191,6 +200,7 @@ impl<'a, T> MatMut<'a, T> {
     /// # Errors
     /// If an element would lie outside `data`, two elements could share a place (one stride must
     /// exceed the extent of the other dimension), or the size overflows.
+    #[inline]
     pub fn with_strides(data: &'a mut [T], shape: [usize; 2], strides: [usize; 2]) -> Result<Self> {
         check_span(data.len(), shape, strides)?;
         if overlaps(shape, strides) {
@@ -210,6 +220,7 @@ impl<'a, T> MatMut<'a, T> {
 
     /// The transposed matrix; nothing is moved.
     #[must_use]
+    #[inline]
     pub fn t(self) -> Self {
         Self {
             data: self.data,

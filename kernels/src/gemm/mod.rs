@@ -78,6 +78,7 @@ impl<'a, T: Float> Gemm<'a, T> {
     ///
     /// # Errors
     /// If A has not as many columns as B has rows.
+    #[inline]
     pub fn new(a: MatRef<'a, T>, b: MatRef<'a, T>) -> Result<Self> {
         if a.cols() != b.rows() {
             return Err(Error::shape(
@@ -99,30 +100,35 @@ impl<'a, T: Float> Gemm<'a, T> {
 
     /// Scales the product.
     #[must_use]
+    #[inline]
     pub fn alpha(self, alpha: T) -> Self {
         Self { alpha, ..self }
     }
 
     /// Scales the old C, which is added; zero: C is not read.
     #[must_use]
+    #[inline]
     pub fn beta(self, beta: T) -> Self {
         Self { beta, ..self }
     }
 
     /// Adds element `j` of `bias` to column `j` of C, in the same store.
     #[must_use]
+    #[inline]
     pub fn bias(self, bias: &'a [T]) -> Self {
         Self { bias: Some(bias), ..self }
     }
 
     /// Applies `f` to every element of C, before the tile leaves the cache.
     #[must_use]
+    #[inline]
     pub fn activation(self, f: Activation) -> Self {
         Self { activation: f, ..self }
     }
 
     /// Forces block sizes, for tests and tuning; they are computed where this is not called.
     #[must_use]
+    #[inline]
     pub fn blocking(self, blocking: Blocking) -> Self {
         Self { blocking: Some(blocking), ..self }
     }
@@ -148,6 +154,7 @@ impl<'a, T: Float> Gemm<'a, T> {
     /// # Errors
     /// If C is not `m x n`, the bias has not `n` elements, or `TILEWISE_MAX_ISA` holds an unknown
     /// name. C is untouched then.
+    #[inline]
     pub fn run(self, mut c: MatMut<'_, T>, exec: Exec) -> Result<()> {
         let (m, n) = (self.a.rows(), self.b.cols());
         if (c.rows(), c.cols()) != (m, n) {
@@ -171,6 +178,7 @@ impl<'a, T: Float> Gemm<'a, T> {
         Ok(())
     }
 
+    #[inline]
     fn problem(&self, a: Operand<T>, b: Operand<T>, c: Operand<T>) -> Problem<'a, T> {
         let bias = self.bias.map_or(Bias::None, Bias::PerColumn);
         let store = Store { alpha: self.alpha, beta: self.beta, bias, activation: self.activation };

@@ -56,6 +56,7 @@ pub(super) struct Packing {
 impl<'a, T: Float> Problem<'a, T> {
     /// The same product with tiles that run along contiguous columns of C, if there are any: where
     /// its rows are the contiguous direction, or it is a single column, the transposed product.
+    #[inline]
     pub(super) fn along_columns(self) -> Self {
         let [m, n, k] = self.shape;
         let strides = self.c.strides;
@@ -83,12 +84,14 @@ impl<'a, T: Float> Problem<'a, T> {
     }
 
     /// Multiply-adds.
+    #[inline]
     fn work(&self) -> usize {
         self.shape.iter().fold(1, |product, &side| product.saturating_mul(side))
     }
 
     /// Whether to pack A and B. Packing costs about as much per element as 30 multiply-adds, which
     /// the rows of A (for B) or the columns of B (for A) must earn back.
+    #[inline]
     pub(super) fn packs(&self, tile: [usize; 2]) -> [bool; 2] {
         let [m, n, k] = self.shape;
         let size = size_of::<T>();
@@ -124,6 +127,7 @@ impl<'a, T: Float> Problem<'a, T> {
     }
 
     /// Whether one thread computes this from the operands as they lie, in one block.
+    #[inline]
     fn is_direct(&self, tile: [usize; 2], par: Par) -> bool {
         let serial = match par {
             Par::Serial => true,
