@@ -3,6 +3,7 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use crate::simd::Float;
@@ -44,6 +45,37 @@ impl Drop for Bytes {
             // SAFETY: allocated in `new` with this very layout, and dropped once.
             unsafe { dealloc(self.start.as_ptr(), Self::layout(self.len)) }
         }
+    }
+}
+
+/// Owned, 64-byte aligned elements.
+pub(crate) struct AlignedVec<T> {
+    bytes: Bytes,
+    kind: PhantomData<T>,
+}
+
+// SAFETY: owns plain numbers, as `Vec<T>` does.
+unsafe impl<T: Float> Send for AlignedVec<T> {}
+// SAFETY: shared access only reads plain numbers.
+unsafe impl<T: Float> Sync for AlignedVec<T> {}
+
+impl<T: Float> AlignedVec<T> {
+    /// `len` zeros; `None` where they do not fit the address space.
+    pub(crate) fn zeroed(len: usize) -> Option<Self> {
+        let size =
+            len.checked_mul(size_of::<T>()).filter(|&size| size <= isize::MAX as usize / 2)?;
+        let bytes = Bytes::empty().grown(size);
+        // SAFETY: `size` bytes were just allocated; all bits zero is the number zero.
+        unsafe { bytes.start.as_ptr().write_bytes(0, size) };
+        Some(Self { bytes, kind: PhantomData })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const T {
+        self.bytes.start.as_ptr().cast_const().cast()
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
+        self.bytes.start.as_ptr().cast()
     }
 }
 

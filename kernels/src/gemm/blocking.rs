@@ -64,6 +64,13 @@ pub(super) fn panels(total: usize, most: usize) -> impl Iterator<Item = (usize, 
     })
 }
 
+/// `total` cut into strips of `most` and a remainder: `(start, length)`. A strip is the same
+/// wherever a region of C begins or ends, so that packed columns fit every region.
+#[inline(always)]
+pub(super) fn strips(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..total).step_by(most).map(move |start| (start, most.min(total - start)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

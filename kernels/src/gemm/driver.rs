@@ -12,12 +12,12 @@
 //! Threads get rectangles of C and share nothing, so k is never split between them and the chain of
 //! operations behind each element is the same for any number of threads.
 
-use super::blocking::{Blocking, even_pieces, panels};
+use super::blocking::{Blocking, even_pieces, panels, strips};
 use super::epilogue::{Finish, Store};
 use super::gemv::RowTimesMatrix;
 use super::microkernel::{TileArgs, TileFn, TileTable};
 use super::pack::Panel;
-use super::plan::{Operand, Packing, Problem};
+use super::plan::{Operand, Packing, Problem, Source};
 use crate::buffer::with_scratch;
 use crate::parallel::Split;
 use crate::simd::{Float, Kernel, Simd};
@@ -61,7 +61,11 @@ impl<T: Float> Split for Region<'_, T> {
         let Problem { a, b, c, .. } = self.problem;
         let rest = Problem {
             a: Operand { start: a.at(at[0], 0), ..a },
-            b: Operand { start: b.at(0, at[1]), ..b },
+            // Prepacked panels are found from the origin of the region.
+            b: match self.packing.b {
+                Source::Prepacked(_) => b,
+                _ => Operand { start: b.at(0, at[1]), ..b },
+            },
             c: Operand { start: c.at(at[0], at[1]), ..c },
             shape: rest_shape,
             ..self.problem
@@ -79,13 +83,13 @@ impl<T: Float> Kernel<T> for Region<'_, T> {
     fn run<S: Simd<T>>(self, simd: S) {
         let [rows, cols, k] = self.problem.shape;
         let Blocking { kc, mc, nc } = self.packing.blocking;
-        let a_len = if self.packing.pack_a { mc.min(rows) * kc.min(k) } else { 0 };
+        let a_len = if self.packing.a == Source::Pack { mc.min(rows) * kc.min(k) } else { 0 };
         // The B panels follow at a whole cache line.
         let a_len = a_len.next_multiple_of(64 / size_of::<T>());
         let panel_cols = TileTable::<S, T>::COLS;
         let most = (nc / panel_cols).clamp(1, cols.div_ceil(panel_cols).max(1));
         let packed_cols = most * panel_cols;
-        let b_len = if self.packing.pack_b { packed_cols * kc.min(k) } else { 0 };
+        let b_len = if self.packing.b == Source::Pack { packed_cols * kc.min(k) } else { 0 };
         if a_len + b_len == 0 {
             return self.blocks(simd, [std::ptr::null_mut(); 2], most);
         }
@@ -99,9 +103,9 @@ impl<T: Float> Region<'_, T> {
     /// Whether to cut rows rather than columns: both parts pack their own copy of what they share,
     /// so the cut goes through a side whose operand is packed, if the other one is not.
     fn cuts_rows(&self, tiles: [usize; 2]) -> bool {
-        match (self.packing.pack_a, self.packing.pack_b) {
-            (false, true) if tiles[1] >= 4 => false,
-            (true, false) if tiles[0] >= 4 => true,
+        match (self.packing.a, self.packing.b) {
+            (Source::InPlace, Source::Pack) if tiles[1] >= 4 => false,
+            (Source::Pack, Source::InPlace) if tiles[0] >= 4 => true,
             _ => self.problem.shape[0] >= self.problem.shape[1],
         }
     }
@@ -110,30 +114,38 @@ impl<T: Float> Region<'_, T> {
     fn blocks<S: Simd<T>>(&self, simd: S, scratch: [*mut T; 2], most: usize) {
         let Problem { a, b, c, shape: [rows, cols, k], ref store } = self.problem;
         let panel_cols = TileTable::<S, T>::COLS;
-        let Packing { blocking: Blocking { kc, mc, .. }, pack_a, pack_b } = self.packing;
+        let Blocking { kc, mc, .. } = self.packing.blocking;
         // Loop 5: blocks of rows of A and C.
         for (row, rows) in even_pieces(rows, mc) {
             // Loop 4: blocks of k. C collects them, in ascending order; an empty k has one empty
             // block, which scales C.
             for (step, steps) in even_pieces(k, kc).chain((k == 0).then_some((0, 0))) {
                 let mut a = Operand { start: a.at(row, step), ..a };
-                if pack_a {
+                if self.packing.a == Source::Pack {
                     a = pack_rows(simd, a, [rows, steps], scratch[0]);
                 }
                 // Loop 3: blocks of columns of B and C.
                 for (panel, count) in even_pieces(cols.div_ceil(panel_cols), most) {
                     let col = panel * panel_cols;
                     let cols = (count * panel_cols).min(cols - col);
-                    let mut b = Operand { start: b.at(step, col), ..b };
-                    if pack_b {
-                        b = pack_columns(simd, b, [steps, cols], scratch[1]);
-                    }
+                    let b = match self.packing.b {
+                        Source::InPlace => Operand { start: b.at(step, col), ..b },
+                        Source::Pack => {
+                            let b = Operand { start: b.at(step, col), ..b };
+                            pack_columns(simd, b, [steps, cols], scratch[1])
+                        }
+                        Source::Prepacked(padded) => {
+                            let panel = step * padded + (self.origin[1] + col) * steps;
+                            Operand { start: b.start.wrapping_add(panel), ..b }
+                        }
+                    };
                     let block = Block {
                         a,
                         b,
                         c: Operand { start: c.at(row, col), ..c },
                         shape: [rows, cols, steps],
-                        packed: [pack_a, pack_b],
+                        packed: [self.packing.a, self.packing.b]
+                            .map(|from| from != Source::InPlace),
                         origin: [self.origin[0] + row, self.origin[1] + col],
                         scale: store.scale(step == 0),
                         finish: (step + steps == k && !store.is_plain()).then_some(store),
@@ -167,13 +179,13 @@ fn pack_rows<S: Simd<T>, T: Float>(
 }
 
 /// Packs columns of B into panels of the widths that the tiles will have.
-fn pack_columns<S: Simd<T>, T: Float>(
+pub(super) fn pack_columns<S: Simd<T>, T: Float>(
     simd: S,
     b: Operand<T>,
     [steps, cols]: [usize; 2],
     to: *mut T,
 ) -> Operand<T> {
-    for (vector, vectors) in panels(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS) {
+    for (vector, vectors) in strips(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS) {
         let col = vector * S::LANES;
         let width = vectors * S::LANES;
         simd.call(Panel {
@@ -220,7 +232,7 @@ impl<T: Float> Block<'_, T> {
                 (self.a.at(row, 0), self.a.strides)
             };
             // Loop 1: panels of B.
-            for (vector, vectors) in panels(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS) {
+            for (vector, vectors) in strips(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS) {
                 let col = vector * S::LANES;
                 let width = vectors * S::LANES;
                 let (b, b_stride) = if self.packed[1] {

@@ -6,6 +6,7 @@
 //! * [`microkernel`]: the register tile.
 //! * [`epilogue`]: what happens to a finished tile in the same store.
 //! * [`gemv`]: a single row, which packs nothing.
+//! * [`packed`]: operands packed once for many products.
 //! * [`driver`]: the loops around the tile.
 
 mod blocking;
@@ -18,6 +19,7 @@ mod gemv;
 mod microkernel;
 #[allow(unsafe_code)]
 mod pack;
+mod packed;
 mod plan;
 
 use std::fmt;
@@ -25,7 +27,8 @@ use std::fmt;
 pub use blocking::Blocking;
 use epilogue::{Bias, Store};
 use microkernel::TileTable;
-use plan::{Multiply, Operand, Packing, Problem};
+pub use packed::PackedB;
+use plan::{Multiply, Operand, Packing, Problem, Source};
 
 use crate::dispatch::Isa;
 use crate::error::{Error, Result, check_len};
@@ -65,12 +68,38 @@ pub fn gemm<T: Float>(
 #[derive(Debug, Clone, Copy)]
 pub struct Gemm<'a, T> {
     a: MatRef<'a, T>,
-    b: MatRef<'a, T>,
+    b: Rhs<'a, T>,
     alpha: T,
     beta: T,
     bias: Option<&'a [T]>,
     activation: Activation,
     blocking: Option<Blocking>,
+}
+
+/// The right operand.
+#[derive(Debug, Clone, Copy)]
+enum Rhs<'a, T> {
+    View(MatRef<'a, T>),
+    Packed(&'a PackedB<T>),
+}
+
+impl<T: Float> Rhs<'_, T> {
+    #[inline]
+    fn shape(&self) -> [usize; 2] {
+        match self {
+            Self::View(b) => [b.rows(), b.cols()],
+            Self::Packed(b) => [b.rows(), b.cols()],
+        }
+    }
+
+    /// Its elements or panels, and the layout of the panels.
+    #[inline]
+    fn operand(&self) -> (Operand<T>, Option<[usize; 2]>) {
+        match self {
+            Self::View(b) => (operand(b), None),
+            Self::Packed(b) => (b.operand(), Some(b.layout())),
+        }
+    }
 }
 
 impl<'a, T: Float> Gemm<'a, T> {
@@ -80,11 +109,37 @@ impl<'a, T: Float> Gemm<'a, T> {
     /// If A has not as many columns as B has rows.
     #[inline]
     pub fn new(a: MatRef<'a, T>, b: MatRef<'a, T>) -> Result<Self> {
-        if a.cols() != b.rows() {
+        Self::with_rhs(a, Rhs::View(b))
+    }
+
+    /// `A * B` for a B that was packed before. Runs on the path that it was packed for, and takes no
+    /// other block sizes.
+    ///
+    /// # Errors
+    /// If A has not as many columns as B has rows.
+    ///
+    /// ```
+    /// use tilewise_kernels::{Exec, Gemm, MatMut, MatRef, PackedB};
+    /// let weights = PackedB::new(MatRef::new(&[1.0, 2.0, 3.0, 4.0], 2, 2)?)?;
+    /// let mut c = [0.0; 2];
+    /// Gemm::with_packed(MatRef::row_vector(&[1.0, 1.0]), &weights)?
+    ///     .run(MatMut::new(&mut c, 1, 2)?, Exec::default())?;
+    /// assert_eq!(c, [4.0, 6.0]);
+    /// # Ok::<(), tilewise_kernels::Error>(())
+    /// ```
+    #[inline]
+    pub fn with_packed(a: MatRef<'a, T>, b: &'a PackedB<T>) -> Result<Self> {
+        Self::with_rhs(a, Rhs::Packed(b))
+    }
+
+    #[inline]
+    fn with_rhs(a: MatRef<'a, T>, b: Rhs<'a, T>) -> Result<Self> {
+        let [rows, cols] = b.shape();
+        if a.cols() != rows {
             return Err(Error::shape(
                 "gemm operand B",
                 format!("{} rows, as A has columns", a.cols()),
-                format!("{} x {}", b.rows(), b.cols()),
+                format!("{rows} x {cols}"),
             ));
         }
         Ok(Self {
@@ -138,15 +193,22 @@ impl<'a, T: Float> Gemm<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn plan(&self, exec: Exec) -> Result<GemmPlan> {
-        let isa = exec.path()?;
-        let (a, b) = (operand(&self.a), operand(&self.b));
+        let isa = self.path(exec)?;
         // Nothing is read or written through this: only its shape counts.
-        let c = Operand { start: std::ptr::null(), strides: [self.b.cols(), 1] };
-        let problem = self.problem(a, b, c).along_columns();
+        let c = Operand { start: std::ptr::null(), strides: [self.b.shape()[1], 1] };
+        let multiply = self.multiply(c, exec);
         let tile = isa.run::<T, _>(TileSize);
-        let packing = problem.packing(tile, self.blocking);
-        let tasks = exec.threads().tasks(problem.tiles(tile), problem.grain(tile));
-        Ok(GemmPlan { isa, tile, packing, tasks })
+        let tasks = multiply.tasks(tile);
+        Ok(GemmPlan { isa, tile, packing: multiply.packing(tile), tasks })
+    }
+
+    /// The path that will run: the one that B was packed for, if it was.
+    #[inline]
+    fn path(&self, exec: Exec) -> Result<Isa> {
+        match self.b {
+            Rhs::View(_) => exec.path(),
+            Rhs::Packed(b) => Ok(b.isa()),
+        }
     }
 
     /// Writes C.
@@ -156,7 +218,7 @@ impl<'a, T: Float> Gemm<'a, T> {
     /// name. C is untouched then.
     #[inline]
     pub fn run(self, mut c: MatMut<'_, T>, exec: Exec) -> Result<()> {
-        let (m, n) = (self.a.rows(), self.b.cols());
+        let (m, n) = (self.a.rows(), self.b.shape()[1]);
         if (c.rows(), c.cols()) != (m, n) {
             return Err(Error::shape(
                 "gemm output C",
@@ -167,25 +229,31 @@ impl<'a, T: Float> Gemm<'a, T> {
         if let Some(bias) = self.bias {
             check_len("gemm bias", n, bias.len())?;
         }
-        let isa = exec.path()?;
+        let isa = self.path(exec)?;
         if m == 0 || n == 0 {
             return Ok(());
         }
         let strides = [c.row_stride(), c.col_stride()];
         let c = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
-        let problem = self.problem(operand(&self.a), operand(&self.b), c).along_columns();
-        isa.run(Multiply { problem, forced: self.blocking, par: exec.threads() });
+        isa.run(self.multiply(c, exec));
         Ok(())
     }
 
     #[inline]
-    fn problem(&self, a: Operand<T>, b: Operand<T>, c: Operand<T>) -> Problem<'a, T> {
+    fn multiply(&self, c: Operand<T>, exec: Exec) -> Multiply<'a, T> {
         let bias = self.bias.map_or(Bias::None, Bias::PerColumn);
         let store = Store { alpha: self.alpha, beta: self.beta, bias, activation: self.activation };
-        Problem { a, b, c, shape: [self.a.rows(), self.b.cols(), self.a.cols()], store }
+        let (b, prepacked) = self.b.operand();
+        let shape = [self.a.rows(), self.b.shape()[1], self.a.cols()];
+        let mut problem = Problem { a: operand(&self.a), b, c, shape, store };
+        if prepacked.is_none() {
+            problem = problem.along_columns();
+        }
+        Multiply { problem, forced: self.blocking, prepacked, par: exec.threads() }
     }
 }
 
+#[inline]
 fn operand<T>(view: &MatRef<'_, T>) -> Operand<T> {
     Operand { start: view.data().as_ptr(), strides: [view.row_stride(), view.col_stride()] }
 }
@@ -217,7 +285,7 @@ impl GemmPlan {
 
     /// Whether A and B are copied into panels first.
     pub fn packs(&self) -> [bool; 2] {
-        [self.packing.pack_a, self.packing.pack_b]
+        [self.packing.a, self.packing.b].map(|source| source == Source::Pack)
     }
 
     /// Number of rectangles of C computed at once.
@@ -230,11 +298,17 @@ impl fmt::Display for GemmPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [rows, cols] = self.tile;
         let Blocking { kc, mc, nc } = self.packing.blocking;
-        let [a, b] = self.packs().map(|packed| if packed { "packed" } else { "in place" });
+        let [a, b] = [self.packing.a, self.packing.b].map(|source| match source {
+            Source::InPlace => "in place",
+            Source::Pack => "packed",
+            Source::Prepacked(_) => "prepacked",
+        });
         write!(
             f,
-            "{} tile {rows}x{cols}, kc {kc} mc {mc} nc {nc}, A {a}, B {b}, {} task(s)",
-            self.isa, self.tasks
+            "{} tile {rows}x{cols}, kc {kc} mc {mc} nc {}, A {a}, B {b}, {} task(s)",
+            self.isa,
+            if nc == usize::MAX { "all".to_string() } else { nc.to_string() },
+            self.tasks
         )
     }
 }

@@ -45,12 +45,29 @@ pub(super) struct Problem<'a, T> {
     pub(super) store: Store<'a, T>,
 }
 
-/// Which operands are packed, and in blocks of which sizes.
+/// Where the tiles read an operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Where it lies.
+    InPlace,
+    /// From panels, packed block by block.
+    Pack,
+    /// From panels packed long before, with this many columns in all, padding included.
+    Prepacked(usize),
+}
+
+impl Source {
+    fn pack_if(condition: bool) -> Self {
+        if condition { Self::Pack } else { Self::InPlace }
+    }
+}
+
+/// Where the operands are read, and in blocks of which sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Packing {
     pub(super) blocking: Blocking,
-    pub(super) pack_a: bool,
-    pub(super) pack_b: bool,
+    pub(super) a: Source,
+    pub(super) b: Source,
 }
 
 impl<'a, T: Float> Problem<'a, T> {
@@ -111,14 +128,22 @@ impl<'a, T: Float> Problem<'a, T> {
 
     /// The blocks and what is packed; everything is where block sizes are forced.
     pub(super) fn packing(&self, tile: [usize; 2], forced: Option<Blocking>) -> Packing {
-        let [pack_a, pack_b] = if forced.is_some() { [true; 2] } else { self.packs(tile) };
+        let [a, b] = if forced.is_some() { [true; 2] } else { self.packs(tile) };
         let mut blocking =
             forced.unwrap_or_else(|| Blocking::new(size_of::<T>(), tile[1], caches()));
-        if !pack_b {
+        if !b {
             // Nothing has to fit: rows of B are read as far as they go.
             blocking.nc = usize::MAX;
         }
-        Packing { blocking: blocking.fitted(self.shape[2]), pack_a, pack_b }
+        let blocking = blocking.fitted(self.shape[2]);
+        Packing { blocking, a: Source::pack_if(a), b: Source::pack_if(b) }
+    }
+
+    /// The same for a B that was packed before, in blocks of `kc`, to `cols` columns.
+    pub(super) fn packing_of_prepacked(&self, tile: [usize; 2], kc: usize, cols: usize) -> Packing {
+        let [a, _] = self.packs(tile);
+        let blocking = Blocking { kc, ..Blocking::new(size_of::<T>(), tile[1], caches()) };
+        Packing { blocking, a: Source::pack_if(a), b: Source::Prepacked(cols) }
     }
 
     /// Tiles that make up [`GRAIN`].
@@ -152,7 +177,24 @@ fn stays_in_first_level(lines: usize, stride: usize) -> bool {
 pub(super) struct Multiply<'a, T> {
     pub(super) problem: Problem<'a, T>,
     pub(super) forced: Option<Blocking>,
+    /// Block size and padded columns of a B that was packed before.
+    pub(super) prepacked: Option<[usize; 2]>,
     pub(super) par: Par,
+}
+
+impl<T: Float> Multiply<'_, T> {
+    /// Where the operands are read, and in which blocks.
+    pub(super) fn packing(&self, tile: [usize; 2]) -> Packing {
+        match self.prepacked {
+            Some([kc, cols]) => self.problem.packing_of_prepacked(tile, kc, cols),
+            None => self.problem.packing(tile, self.forced),
+        }
+    }
+
+    /// Number of rectangles of C computed at once.
+    pub(super) fn tasks(&self, tile: [usize; 2]) -> usize {
+        self.par.tasks(self.problem.tiles(tile), self.problem.grain(tile))
+    }
 }
 
 impl<T: Float> Kernel<T> for Multiply<'_, T> {
@@ -160,17 +202,17 @@ impl<T: Float> Kernel<T> for Multiply<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let Self { problem, forced, par } = self;
+        let Self { ref problem, forced, prepacked, par } = self;
         let tile = [TileTable::<S, T>::ROWS, TileTable::<S, T>::COLS];
-        if forced.is_none() && problem.is_direct(tile, par) {
-            let Problem { a, b, c, shape, ref store } = problem;
+        if forced.is_none() && prepacked.is_none() && problem.is_direct(tile, par) {
+            let Problem { a, b, c, shape, ref store } = *problem;
             let finish = (!store.is_plain()).then_some(store);
             let scale = store.scale(true);
             return Block { a, b, c, shape, packed: [false; 2], origin: [0; 2], scale, finish }
                 .tiles(simd);
         }
-        let packing = problem.packing(tile, forced);
-        let region = Region { problem, origin: [0; 2], tile, packing };
+        let region =
+            Region { problem: *problem, origin: [0; 2], tile, packing: self.packing(tile) };
         par.divide(region, problem.grain(tile), &|piece: Region<'_, T>| simd.call(piece));
     }
 }

@@ -1,0 +1,101 @@
+//! Laws of matrix products that hold to the last bit, on every path of this machine.
+
+use tilewise_kernels::{Activation, Exec, Gemm, Isa, MatMut, MatRef, PackedB, Par, available};
+
+fn values(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>, isa: Isa, par: Par) -> Vec<f32> {
+    let mut c = vec![f32::NAN; a.rows() * b.cols()];
+    let out = MatMut::new(&mut c, a.rows(), b.cols()).unwrap();
+    Gemm::new(a, b).unwrap().run(out, Exec::default().isa(isa).par(par)).unwrap();
+    c
+}
+
+fn same_bits(left: &[f32], right: &[f32]) -> bool {
+    left.iter().map(|x| x.to_bits()).eq(right.iter().map(|x| x.to_bits()))
+}
+
+/// K10: a row of the product has the same bits alone, in any batch, and for any thread count.
+#[test]
+fn k10_a_row_has_the_same_bits_in_any_batch() {
+    let (m, n, k) = (67, 130, 1500);
+    let (a, b) = (values(m * k, 1), values(k * n, 2));
+    let a_view = MatRef::new(&a, m, k).unwrap();
+    let layouts = [MatRef::new(&b, k, n).unwrap(), MatRef::new(&b, n, k).unwrap().t()];
+    for &isa in available().unwrap() {
+        for b_view in layouts {
+            let whole = product(a_view, b_view, isa, Par::Serial);
+            for threads in [2, 3, 7] {
+                let again = product(a_view, b_view, isa, Par::Threads(threads));
+                assert!(same_bits(&whole, &again), "{isa}, {threads} threads");
+            }
+            for rows in [1, 2, 5, 9, 10, 40] {
+                let part = product(a_view.split_rows(rows).0, b_view, isa, Par::Serial);
+                assert!(same_bits(&whole[..rows * n], &part), "{isa}, {rows} rows");
+            }
+        }
+    }
+}
+
+/// K2: a packed operand changes nothing but the speed.
+#[test]
+fn k2_a_packed_operand_gives_the_same_bits() {
+    for (m, n, k) in [(1, 1, 1), (5, 33, 7), (40, 200, 1100), (9, 48, 0), (3, 0, 4)] {
+        let (a, b) = (values(m * k, 3), values(k * n, 4));
+        let (bias, a_view) = (values(n, 5), MatRef::new(&a, m, k).unwrap());
+        for b_view in [MatRef::new(&b, k, n).unwrap(), MatRef::new(&b, n, k).unwrap().t()] {
+            for &isa in available().unwrap() {
+                let packed = PackedB::for_isa(b_view, isa).unwrap();
+                for par in [Par::Serial, Par::Threads(3)] {
+                    let exec = Exec::default().isa(isa).par(par);
+                    let run = |gemm: Gemm<'_, f32>| {
+                        let mut c = vec![1.0; m * n];
+                        let out = MatMut::new(&mut c, m, n).unwrap();
+                        let gemm = gemm.beta(0.5).bias(&bias).activation(Activation::Relu);
+                        gemm.run(out, exec).unwrap();
+                        c
+                    };
+                    let plain = run(Gemm::new(a_view, b_view).unwrap());
+                    let again = run(Gemm::with_packed(a_view, &packed).unwrap());
+                    assert!(same_bits(&plain, &again), "{isa} {m}x{n}x{k} {par:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_errors_that_name_the_operand() {
+    let a = [0.0f32; 6];
+    let (left, right) = (MatRef::new(&a, 2, 3).unwrap(), MatRef::new(&a, 2, 3).unwrap());
+    let error = Gemm::new(left, right).unwrap_err().to_string();
+    assert!(error.contains('B') && error.contains("3 rows") && error.contains("2 x 3"), "{error}");
+    let mut c = [7.0f32; 4];
+    let gemm = Gemm::new(left, right.t()).unwrap();
+    let out = MatMut::new(&mut c[..2], 1, 2).unwrap();
+    let error = gemm.run(out, Exec::default()).unwrap_err().to_string();
+    assert!(error.contains('C') && error.contains("2 x 2") && error.contains("1 x 2"), "{error}");
+    let out = MatMut::new(&mut c, 2, 2).unwrap();
+    let error = gemm.bias(&[1.0]).run(out, Exec::default()).unwrap_err().to_string();
+    assert!(error.contains("bias"), "{error}");
+    assert_eq!(c, [7.0; 4]);
+}
+
+#[test]
+fn the_plan_tells_which_path_runs() {
+    let a = [0.0f32; 64 * 64];
+    let view = MatRef::new(&a, 64, 64).unwrap();
+    for &isa in available().unwrap() {
+        let plan = Gemm::new(view, view).unwrap().plan(Exec::serial().isa(isa)).unwrap();
+        assert_eq!(plan.isa(), isa);
+        assert_eq!(plan.tasks(), 1);
+        assert!(plan.to_string().starts_with(isa.name()), "{plan}");
+    }
+}
