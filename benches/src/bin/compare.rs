@@ -89,7 +89,7 @@ impl Options {
             self.what, self.dtype, self.threads, self.rounds
         );
         println!(
-            "{:<40} {:<20} {:>12} {:>7} {:>9} {:>8}",
+            "{:<44} {:<20} {:>12} {:>7} {:>9} {:>8}",
             "case", "implementation", "median", "IQR", "rate", "ratio"
         );
         for case in self.cases()?.iter().filter(|case| case.id.contains(&self.only)) {
@@ -189,7 +189,7 @@ fn report(case: &Case, candidates: &[Implementation], samples: &[Vec<f64>]) {
             Work::Bytes(count) => (count, "GB/s"),
         };
         println!(
-            "{:<40} {:<20} {:>9.2} us {:>5.1} % {:>7.1} {unit} {ratio:>6}",
+            "{:<44} {:<20} {:>9.2} us {:>5.1} % {:>7.1} {unit} {ratio:>6}",
             case.id,
             by.to_string(),
             middle * 1e6,

@@ -1,12 +1,15 @@
 //! The shapes worth measuring, one file per family of operations.
 
 pub mod activation;
+pub mod batch_norm;
 pub mod cross_entropy;
 pub mod gemm;
+pub mod optimizer;
+pub mod reduce;
 pub mod softmax;
 pub mod vector_math;
 
-use tilewise_kernels::Float;
+use tilewise_kernels::{Float, MatMut, MatRef};
 
 use crate::case::Case;
 
@@ -20,12 +23,23 @@ const LOGITS: [[usize; 2]; 3] = [[128, 10], [4096, 1000], [512, 32_000]];
 /// multiplication.
 pub fn memory_bound<T: Float>() -> Vec<Case> {
     [
+        batch_norm::cases::<T>(),
         cross_entropy::cases::<T>(),
         softmax::cases::<T>(),
+        optimizer::cases::<T>(),
+        reduce::cases::<T>(),
         activation::cases::<T>(),
         vector_math::cases::<T>(),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn matrix<T>(data: &[T], [rows, cols]: [usize; 2]) -> MatRef<'_, T> {
+    MatRef::new(data, rows, cols).expect("a matrix of this shape")
+}
+
+fn matrix_mut<T>(data: &mut [T], [rows, cols]: [usize; 2]) -> MatMut<'_, T> {
+    MatMut::new(data, rows, cols).expect("a matrix of this shape")
 }

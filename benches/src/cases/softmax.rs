@@ -5,7 +5,7 @@ use tilewise_kernels::{
     SoftmaxBackward, naive,
 };
 
-use super::LOGITS;
+use super::{LOGITS, matrix, matrix_mut};
 use crate::case::{Case, Simple, Work};
 use crate::data::Random;
 
@@ -45,14 +45,6 @@ fn tolerance<T: Float>(cols: usize) -> f64 {
 
 fn logits<T: Float>(len: usize) -> Vec<T> {
     Random::new(1).uniform(len, -5.0, 5.0)
-}
-
-fn matrix<T>(data: &[T], [rows, cols]: [usize; 2]) -> MatRef<'_, T> {
-    MatRef::new(data, rows, cols).expect("a matrix of this shape")
-}
-
-fn matrix_mut<T>(data: &mut [T], [rows, cols]: [usize; 2]) -> MatMut<'_, T> {
-    MatMut::new(data, rows, cols).expect("a matrix of this shape")
 }
 
 fn forward<T: Float>(op: &str, (fast, naive): Forward<T>, shape: [usize; 2]) -> Case {
