@@ -31,7 +31,7 @@ const FUNCTIONS: [Function; 4] = [
     },
     Function {
         name: "sigmoid",
-        bound: 2.5,
+        bound: 2.0,
         exact: |x| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) },
         run: |x, y, exec| Activate::new(Activation::Sigmoid, x, y).unwrap().run(exec).unwrap(),
     },
