@@ -78,6 +78,11 @@ impl BatchNormDims {
         checked_area("batch norm batch", self.outer, row)
     }
 
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.outer == 0 || self.channels == 0 || self.inner == 0
+    }
+
     /// Values per channel; does not overflow where [`len`](Self::len) does not and there are
     /// channels.
     fn count(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::whole::{Find, slice_max, slice_sum};
+use super::along::{Find, slice_max, slice_sum};
 use super::{GRAIN, check_rows, nothing};
 use crate::error::{Error, Result, check_len};
 use crate::exec::Exec;

@@ -4,6 +4,7 @@
 //! blocks of fixed size, in a fixed tree of lanes; blocks are added in `f64`, in order. The error
 //! of a sum is thus below about `100 EPSILON` times the sum of magnitudes, whatever the length.
 
+mod along;
 mod by_column;
 mod by_row;
 pub(crate) mod columns;

@@ -55,9 +55,12 @@ impl Moment {
         }
     }
 
-    /// The mean rounded to `T`, and what that left out.
+    /// The mean rounded to `T`, and what that left out; NaN both where a value was not finite.
     #[inline(always)]
     pub(crate) fn mean<T: Float>(self) -> (T, T) {
+        if self.m2.is_nan() {
+            return (T::NAN, T::NAN);
+        }
         let mean = T::from_f64(self.pivot + self.delta);
         (mean, T::from_f64((self.pivot - mean.to_f64()) + self.delta))
     }

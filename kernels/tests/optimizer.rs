@@ -1,0 +1,248 @@
+//! Optimiser steps: worked numbers, hyperparameter checks, and their naive twins on every path.
+
+use tilewise_kernels::{
+    AdamStep, EpsilonPlacement, ErrorKind, Exec, Float, Moments, MomentumForm, MomentumStep, Par,
+    RmsPropStep, SgdStep, available, naive,
+};
+
+/// `w` after three steps that minimise `w^2 - 10 w + 25` from 0.
+fn three_steps(mut step: impl FnMut(&mut [f64], &[f64], u64)) -> [f64; 3] {
+    let mut w = [0.0];
+    [1, 2, 3].map(|t| {
+        let grad = [2.0 * w[0] - 10.0];
+        step(&mut w, &grad, t);
+        w[0]
+    })
+}
+
+fn close(got: &[f64], expected: &[f64], tolerance: f64) {
+    for (got, expected) in got.iter().zip(expected) {
+        assert!((got - expected).abs() <= tolerance, "{got}, expected {expected}");
+    }
+}
+
+const LR: f64 = 0.01;
+
+#[test]
+fn d7_sgd_matches_worked_example() {
+    let step = SgdStep { lr: LR, ..SgdStep::default() };
+    let w = three_steps(|w, g, _| step.run(w, g, Exec::default()).unwrap());
+    close(&w, &[0.1, 0.198, 0.29404], 1e-14);
+}
+
+#[test]
+fn d3_sgd_converges_in_f64_and_settles_in_f32() {
+    let step = SgdStep { lr: LR, ..SgdStep::default() };
+    let (mut wide, mut narrow) = ([0.0f64], [0.0f32]);
+    for _ in 0..1000 {
+        let grads = ([2.0 * wide[0] - 10.0], [2.0 * narrow[0] - 10.0]);
+        step.run(&mut wide, &grads.0, Exec::default()).unwrap();
+        step.run(&mut narrow, &grads.1, Exec::default()).unwrap();
+    }
+    assert!((wide[0] - 4.9999999916).abs() < 1e-9, "{}", wide[0]);
+    assert!((narrow[0] - 5.0).abs() < 5e-5, "{}", narrow[0]);
+}
+
+#[test]
+fn d7_momentum_matches_worked_examples() {
+    for (form, expected) in [
+        (MomentumForm::Ewa, [0.01, 0.02898, 0.056004]),
+        (MomentumForm::Classical, [0.1, 0.288, 0.55144]),
+        (MomentumForm::Nesterov, [0.19, 0.45378, 0.77735836]),
+    ] {
+        let step = MomentumStep { lr: LR, beta: 0.9, form, weight_decay: 0.0 };
+        let mut v = [0.0];
+        let w = three_steps(|w, g, _| step.run(w, g, &mut v, Exec::default()).unwrap());
+        // The third average is given to five digits.
+        close(&w, &expected, 5e-8);
+    }
+}
+
+#[test]
+fn d7_rms_prop_matches_worked_example() {
+    let step = RmsPropStep { lr: LR, ..RmsPropStep::default() };
+    let mut s = [0.0];
+    let w = three_steps(|w, g, _| step.run(w, g, &mut s, Exec::default()).unwrap());
+    close(&w, &[0.0316228, 0.0544953, 0.0736122], 5e-8);
+}
+
+#[test]
+fn epsilon_counts_inside_or_outside_the_root() {
+    for (placement, divisor) in
+        [(EpsilonPlacement::Outside, 0.1 + 0.5), (EpsilonPlacement::Inside, 0.51f64.sqrt())]
+    {
+        let step = RmsPropStep { lr: 1.0, beta: 0.0, epsilon: 0.5, placement, weight_decay: 0.0 };
+        let (mut w, mut s) = ([0.0], [0.0]);
+        step.run(&mut w, &[0.1], &mut s, Exec::default()).unwrap();
+        close(&w, &[-0.1 / divisor], 1e-15);
+    }
+}
+
+#[test]
+fn d7_adam_matches_worked_example() {
+    let step = AdamStep { lr: 0.1, ..AdamStep::default() };
+    let (mut m, mut v) = ([0.0], [0.0]);
+    let w = three_steps(|w, g, t| {
+        let moments = Moments { first: &mut m, second: &mut v };
+        step.run(w, g, moments, t, Exec::default()).unwrap();
+    });
+    close(&w[..2], &[0.1, 0.1999422], 5e-8);
+}
+
+#[test]
+fn decoupled_decay_shrinks_weights_without_a_gradient() {
+    let step = AdamStep { lr: 0.1, weight_decay: 0.5, decoupled: true, ..AdamStep::default() };
+    let (mut w, mut m, mut v) = ([2.0f64], [0.0], [0.0]);
+    let moments = Moments { first: &mut m, second: &mut v };
+    step.run(&mut w, &[0.0], moments, 1, Exec::default()).unwrap();
+    close(&w, &[2.0 * (1.0 - 0.05)], 1e-15);
+    // Coupled, the decay is a gradient like any other and is divided by its own root.
+    let step = AdamStep { decoupled: false, ..step };
+    let (mut w, mut m, mut v) = ([2.0f64], [0.0], [0.0]);
+    let moments = Moments { first: &mut m, second: &mut v };
+    step.run(&mut w, &[0.0], moments, 1, Exec::default()).unwrap();
+    close(&w, &[2.0 - 0.1], 1e-8);
+}
+
+/// Values in [-1, 1), the same for the same seed.
+fn numbers<T: Float>(n: usize, mut seed: u64) -> Vec<T> {
+    (0..n)
+        .map(|_| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            T::from_f64((seed >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
+        })
+        .collect()
+}
+
+/// Parameters, gradients and two vectors of state, the second one not negative.
+fn problem<T: Float>(n: usize) -> [Vec<T>; 4] {
+    let second = numbers::<T>(n, 4).into_iter().map(T::abs).collect();
+    [numbers(n, 1), numbers(n, 2), numbers(n, 3), second]
+}
+
+/// Runs all steps after each other; `fast` on a path, the naive twins without one.
+fn all_steps<T: Float>(n: usize, exec: Option<Exec>) -> [Vec<T>; 4] {
+    let [mut w, g, mut first, mut second] = problem::<T>(n);
+    let sgd = SgdStep { lr: 0.1, weight_decay: 0.01 };
+    let rms = [EpsilonPlacement::Inside, EpsilonPlacement::Outside].map(|placement| RmsPropStep {
+        lr: 0.01,
+        beta: 0.9,
+        epsilon: 1e-3,
+        placement,
+        weight_decay: 0.01,
+    });
+    let momenta = [MomentumForm::Classical, MomentumForm::Ewa, MomentumForm::Nesterov]
+        .map(|form| MomentumStep { lr: 0.01, beta: 0.9, form, weight_decay: 0.01 });
+    let adams = [false, true].map(|decoupled| AdamStep {
+        weight_decay: 0.01,
+        decoupled,
+        ..AdamStep::default()
+    });
+    match exec {
+        Some(exec) => sgd.run(&mut w, &g, exec).unwrap(),
+        None => naive::sgd_step(&sgd, &mut w, &g),
+    }
+    for step in &momenta {
+        match exec {
+            Some(exec) => step.run(&mut w, &g, &mut first, exec).unwrap(),
+            None => naive::momentum_step(step, &mut w, &g, &mut first),
+        }
+    }
+    for step in &rms {
+        match exec {
+            Some(exec) => step.run(&mut w, &g, &mut second, exec).unwrap(),
+            None => naive::rms_prop_step(step, &mut w, &g, &mut second),
+        }
+    }
+    for step in &adams {
+        let moments = Moments { first: &mut first, second: &mut second };
+        match exec {
+            Some(exec) => step.run(&mut w, &g, moments, 3, exec).unwrap(),
+            None => naive::adam_step(step, &mut w, &g, moments, 3),
+        }
+    }
+    [w, g, first, second]
+}
+
+fn agrees_with_naive<T: Float>() {
+    for n in [0, 1, 3, 7, 8, 9, 15, 16, 17, 31, 33, 1000, 40_000] {
+        let expected = all_steps::<T>(n, None);
+        for &isa in available().unwrap() {
+            let exec = Exec::serial().isa(isa);
+            let got = all_steps::<T>(n, Some(exec));
+            for (got, expected) in got.iter().flatten().zip(expected.iter().flatten()) {
+                // Eight steps of a few roundings each, of values below 4.
+                let bound = 64.0 * 4.0 * T::EPSILON.to_f64();
+                let error = (got.to_f64() - expected.to_f64()).abs();
+                assert!(error <= bound, "{isa} {n}: {got}, expected {expected}");
+            }
+            let threads = all_steps::<T>(n, Some(exec.par(Par::Threads(3))));
+            assert_eq!(threads, got, "{isa} {n}: threads change bits");
+        }
+    }
+}
+
+#[test]
+fn f32_agrees_with_naive() {
+    agrees_with_naive::<f32>();
+}
+
+#[test]
+fn f64_agrees_with_naive() {
+    agrees_with_naive::<f64>();
+}
+
+#[test]
+fn nan_in_a_gradient_reaches_its_weight_only() {
+    let [mut w, mut g, mut first, mut second] = problem::<f32>(50);
+    g[20] = f32::NAN;
+    let moments = Moments { first: &mut first, second: &mut second };
+    AdamStep::default().run(&mut w, &g, moments, 1, Exec::default()).unwrap();
+    assert!(w.iter().enumerate().all(|(i, w)| w.is_nan() == (i == 20)));
+}
+
+#[test]
+fn wrong_hyperparameters_are_named_and_nothing_is_written() {
+    let adam = AdamStep::default();
+    for (step, t, what) in [
+        (AdamStep { lr: f64::NAN, ..adam }, 1, "adam learning rate"),
+        (AdamStep { lr: -1.0, ..adam }, 1, "adam learning rate"),
+        (AdamStep { beta1: 1.0, ..adam }, 1, "adam beta1"),
+        (AdamStep { beta2: -0.1, ..adam }, 1, "adam beta2"),
+        (AdamStep { epsilon: 0.0, ..adam }, 1, "adam epsilon"),
+        // Zero once it is rounded to f32.
+        (AdamStep { epsilon: 1e-60, ..adam }, 1, "adam epsilon"),
+        (AdamStep { weight_decay: f64::INFINITY, ..adam }, 1, "adam weight decay"),
+        (adam, 0, "adam step"),
+    ] {
+        let (mut w, mut m, mut v) = ([1.0f32], [0.0], [0.0]);
+        let moments = Moments { first: &mut m, second: &mut v };
+        let error = step.run(&mut w, &[1.0], moments, t, Exec::default()).unwrap_err();
+        assert_eq!((error.kind(), error.what()), (ErrorKind::Value, what));
+        assert_eq!((w, m, v), ([1.0], [0.0], [0.0]));
+    }
+    let error = SgdStep { lr: -1.0, weight_decay: 0.0 }
+        .run(&mut [1.0f32], &[1.0], Exec::default())
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "sgd learning rate: expected a finite value of at least 0, got -1"
+    );
+    let step = MomentumStep { beta: 1.5, ..MomentumStep::default() };
+    let error = step.run(&mut [1.0f32], &[1.0], &mut [0.0], Exec::default()).unwrap_err();
+    assert_eq!(error.what(), "momentum beta");
+    let step = RmsPropStep { beta: f64::NAN, ..RmsPropStep::default() };
+    let error = step.run(&mut [1.0f32], &[1.0], &mut [0.0], Exec::default()).unwrap_err();
+    assert_eq!(error.what(), "rmsprop beta");
+}
+
+#[test]
+fn wrong_lengths_are_named() {
+    let error = SgdStep::default().run(&mut [0.0f32; 3], &[0.0; 2], Exec::default()).unwrap_err();
+    assert_eq!(error.to_string(), "sgd gradients: expected 3 elements, got 2 elements");
+    let moments = Moments { first: &mut [0.0; 3], second: &mut [0.0; 4] };
+    let error = AdamStep::default()
+        .run(&mut [0.0f32; 3], &[0.0; 3], moments, 1, Exec::default())
+        .unwrap_err();
+    assert_eq!(error.what(), "adam second moment");
+}
