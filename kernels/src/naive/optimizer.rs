@@ -63,7 +63,7 @@ pub fn rms_prop_step<T: Float>(
             EpsilonPlacement::Inside => (s + config.epsilon).sqrt(),
         };
         square[i] = T::from_f64(s);
-        params[i] = T::from_f64(w - config.lr * g / divisor);
+        params[i] = T::from_f64(w - config.lr * (g / divisor));
     }
 }
 
@@ -95,6 +95,6 @@ pub fn adam_step<T: Float>(
         let divisor = (v / second_correction).sqrt() + config.epsilon;
         first[i] = T::from_f64(m);
         second[i] = T::from_f64(v);
-        params[i] = T::from_f64(w - shrink * w - config.lr * m / first_correction / divisor);
+        params[i] = T::from_f64(w - shrink * w - config.lr * (m / first_correction / divisor));
     }
 }
