@@ -1,1 +1,51 @@
-//! To come.
+//! Neural networks on a CPU: layers, losses, optimisers, data and training, composed of
+//! [`tilewise_kernels`].
+//!
+//! ```no_run
+//! use tilewise_nn::prelude::*;
+//!
+//! let (train, test) = digits()?.stratified_split(360, 1)?;
+//! let mut model =
+//!     Sequential::new().linear(64, 128).batch_norm().relu().linear(128, 10).build(2)?;
+//! let history = Trainer::new(Adam::default()).epochs(20).fit(&mut model, &train, &test)?;
+//! assert!(model.evaluate(&test)?.accuracy > 0.95);
+//! model.save("digits.safetensors")?;
+//! history.save_svg("digits.svg")?;
+//! # Ok::<(), tilewise_nn::Error>(())
+//! ```
+//!
+//! Everything is generic over `f32` (the default) and `f64`. For one instruction set, a training
+//! run gives the same bits for any number of threads.
+
+#![forbid(unsafe_code)]
+
+pub mod data;
+mod error;
+mod files;
+pub mod init;
+pub mod layers;
+pub mod loss;
+mod matrix;
+mod model;
+pub mod optim;
+mod plot;
+pub mod random;
+mod train;
+
+pub use error::{Error, Result};
+pub use matrix::Matrix;
+pub use model::{GradientCheck, Metrics, Sequential, SequentialBuilder, gradient_check};
+pub use train::{Epoch, History, Trainer};
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::data::{Dataset, Standardizer, digits};
+    pub use crate::error::{Error, Result};
+    pub use crate::init::Init;
+    pub use crate::layers::BatchNormConvention;
+    pub use crate::loss::{Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy};
+    pub use crate::matrix::Matrix;
+    pub use crate::model::{Metrics, Sequential};
+    pub use crate::optim::{Adam, Optimizer, RmsProp, Sgd};
+    pub use crate::train::{History, Trainer};
+}

@@ -1,0 +1,64 @@
+//! Initial weights.
+//!
+//! A weight matrix is stored `[outputs, inputs]`; `fan_in` is the number of inputs and `fan_out`
+//! that of outputs. Draws are made in `f64` and rounded once, so a seed gives the same values in
+//! both element types, and the same bits on every CPU.
+
+use tilewise_kernels::Float;
+
+use crate::random::Random;
+
+/// A distribution of initial weights.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub enum Init {
+    /// Uniform within ±√(6 / (fan_in + fan_out)) (Glorot and Bengio 2010): for tanh and sigmoid.
+    XavierUniform,
+    /// Normal with variance 2 / (fan_in + fan_out).
+    XavierNormal,
+    /// Uniform within ±√(6 / fan_in) (He et al. 2015): for ReLU.
+    #[default]
+    HeUniform,
+    /// Normal with variance 2 / fan_in.
+    HeNormal,
+    /// Uniform within ±√(3 / fan_in) (LeCun et al. 1998): for self-normalising networks.
+    LecunUniform,
+    /// Normal with variance 1 / fan_in.
+    LecunNormal,
+    /// All 0.
+    Zeros,
+    /// All the same value.
+    Constant(f64),
+}
+
+impl Init {
+    /// Draws a weight matrix `[outputs, inputs]` into `weights`, row after row.
+    pub fn fill<T: Float>(self, weights: &mut [T], inputs: usize, outputs: usize, seed: u64) {
+        let mut random = Random::new(seed);
+        // A layer without inputs has no weights; 1 keeps the variance finite.
+        let fan_in = inputs.max(1) as f64;
+        let fan_sum = (inputs as f64 + outputs as f64).max(1.0);
+        match self {
+            Self::XavierUniform => uniform(weights, (6.0 / fan_sum).sqrt(), &mut random),
+            Self::XavierNormal => normal(weights, (2.0 / fan_sum).sqrt(), &mut random),
+            Self::HeUniform => uniform(weights, (6.0 / fan_in).sqrt(), &mut random),
+            Self::HeNormal => normal(weights, (2.0 / fan_in).sqrt(), &mut random),
+            Self::LecunUniform => uniform(weights, (3.0 / fan_in).sqrt(), &mut random),
+            Self::LecunNormal => normal(weights, (1.0 / fan_in).sqrt(), &mut random),
+            Self::Zeros => weights.fill(T::ZERO),
+            Self::Constant(value) => weights.fill(T::from_f64(value)),
+        }
+    }
+}
+
+fn uniform<T: Float>(weights: &mut [T], limit: f64, random: &mut Random) {
+    for weight in weights {
+        *weight = T::from_f64((2.0 * random.uniform() - 1.0) * limit);
+    }
+}
+
+fn normal<T: Float>(weights: &mut [T], deviation: f64, random: &mut Random) {
+    for weight in weights {
+        *weight = T::from_f64(random.normal() * deviation);
+    }
+}

@@ -1,0 +1,174 @@
+//! Layers: forward for training, inference, and backward, each made of kernels.
+
+mod activation;
+mod batch_norm;
+mod dropout;
+mod linear;
+
+use std::fmt::Debug;
+
+use tilewise_kernels::{Exec, Float, Result};
+
+pub use activation::ActivationLayer;
+pub use batch_norm::{BatchNorm, BatchNormConvention, NewWeight};
+pub use dropout::Dropout;
+pub use linear::Linear;
+
+use crate::matrix::Matrix;
+
+/// What a parameter is for; optimisers decide by it whether weight decay applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParameterKind {
+    /// The matrix of a linear layer.
+    Weight,
+    /// An additive vector: a bias, or the shift β of batch normalisation.
+    Bias,
+    /// A multiplicative vector: the scale γ of batch normalisation.
+    Scale,
+}
+
+/// A trained tensor with its gradient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter<T = f32> {
+    /// The name within the layer, as PyTorch has it.
+    pub name: &'static str,
+    /// What it is for.
+    pub kind: ParameterKind,
+    /// The extents of `value` and `gradient`, outermost first.
+    pub shape: Vec<usize>,
+    /// The current values.
+    pub value: Vec<T>,
+    /// The derivative of the loss by each value, of the last backward pass.
+    pub gradient: Vec<T>,
+}
+
+impl<T: Float> Parameter<T> {
+    /// A parameter whose values are all `fill`.
+    pub fn new(name: &'static str, kind: ParameterKind, shape: &[usize], fill: T) -> Self {
+        let len = shape.iter().product();
+        Self {
+            name,
+            kind,
+            shape: shape.to_vec(),
+            value: vec![fill; len],
+            gradient: vec![T::ZERO; len],
+        }
+    }
+}
+
+/// State that is saved with the weights but not trained.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Buffer<'a, T> {
+    /// A vector.
+    Values(&'a [T]),
+    /// A counter.
+    Count(u64),
+}
+
+/// The same, to be replaced.
+#[derive(Debug, PartialEq)]
+pub enum BufferMut<'a, T> {
+    /// A vector.
+    Values(&'a mut [T]),
+    /// A counter.
+    Count(&'a mut u64),
+}
+
+/// How a training pass runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pass {
+    /// Instruction set and threads.
+    pub exec: Exec,
+    /// The number of the step; random layers draw by it, so that a step can be repeated exactly.
+    pub step: u64,
+    /// Layers keep their running statistics as they are.
+    pub freeze_statistics: bool,
+}
+
+/// What a layer gets back from its forward pass, and the gradient by its output.
+#[derive(Debug, Clone, Copy)]
+pub struct Saved<'a, T> {
+    /// The input of the forward pass.
+    pub x: &'a Matrix<T>,
+    /// Its output.
+    pub y: &'a Matrix<T>,
+    /// The derivative of the loss by the output.
+    pub dy: &'a Matrix<T>,
+}
+
+/// One step of a network, from one row of `x` to one row of `y`.
+///
+/// The model gives every layer outputs of the right shape: as many rows as `x` and
+/// [`output_width`](Self::output_width) columns. Inference takes `&self`: it cannot change state.
+pub trait Layer<T: Float>: Debug + Send + Sync {
+    /// The layer's kind in error messages and summaries, such as `batch_norm`.
+    fn kind(&self) -> &'static str;
+
+    /// The number of columns that come out where `input` columns go in.
+    ///
+    /// # Errors
+    /// If the layer cannot take that many.
+    fn output_width(&self, input: usize) -> Result<usize>;
+
+    /// The forward pass of a training step; may take notes for [`backward`](Self::backward).
+    ///
+    /// # Errors
+    /// If the batch is unfit for training.
+    fn forward(&mut self, x: &Matrix<T>, y: &mut Matrix<T>, pass: Pass) -> Result<()>;
+
+    /// The forward pass of a trained layer.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    fn infer(&self, x: &Matrix<T>, y: &mut Matrix<T>, exec: Exec) -> Result<()>;
+
+    /// From the gradient by the output to the gradients of the parameters and, where `dx` is given,
+    /// by the input.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    fn backward(
+        &mut self,
+        saved: Saved<'_, T>,
+        dx: Option<&mut Matrix<T>>,
+        pass: Pass,
+    ) -> Result<()>;
+
+    /// The trained tensors.
+    fn parameters(&self) -> &[Parameter<T>] {
+        &[]
+    }
+
+    /// The trained tensors, to be stepped.
+    fn parameters_mut(&mut self) -> &mut [Parameter<T>] {
+        &mut []
+    }
+
+    /// State beside the parameters, with names.
+    fn buffers(&self) -> Vec<(&'static str, Buffer<'_, T>)> {
+        Vec::new()
+    }
+
+    /// The same, to be loaded.
+    fn buffers_mut(&mut self) -> Vec<(&'static str, BufferMut<'_, T>)> {
+        Vec::new()
+    }
+
+    /// The smallest minibatch the layer can be trained with.
+    fn min_training_rows(&self) -> usize {
+        1
+    }
+
+    /// Takes the statistics that inference needs from `x`, the layer's input for a whole data set.
+    ///
+    /// # Errors
+    /// If `x` is unfit.
+    fn recalibrate(&mut self, _x: &Matrix<T>, _exec: Exec) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether training uses running statistics instead of the minibatch's, and whether it updates
+    /// them; layers without statistics ignore it.
+    fn set_statistics(&mut self, _use_running: bool, _update_running: bool) {}
+}

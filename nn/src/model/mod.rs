@@ -1,0 +1,365 @@
+//! Models: layers in a row with the memory that a step needs.
+
+mod builder;
+mod check;
+mod weights;
+
+use tilewise_kernels::{Activation, Exec, Float, activate, argmax_rows, softmax};
+
+pub use builder::SequentialBuilder;
+pub use check::{GradientCheck, gradient_check};
+
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::layers::{Layer, Parameter, Pass, Saved};
+use crate::loss::{Loss, SoftmaxCrossEntropy};
+use crate::matrix::Matrix;
+
+/// Rows that inference takes at a time: enough to fill the kernels, little enough to stay in cache.
+const INFERENCE_ROWS: usize = 512;
+
+/// Layers in a row, from features to logits.
+///
+/// Training changes a model and takes `&mut self`; inference takes `&self`, uses the running
+/// statistics of batch normalisation and changes nothing.
+#[derive(Debug)]
+pub struct Sequential<T: Float = f32> {
+    inputs: usize,
+    outputs: usize,
+    layers: Vec<Box<dyn Layer<T>>>,
+    /// Where each layer stands, counting those that another one does the work of.
+    positions: Vec<usize>,
+    /// `layer 2 batch_norm`, for errors.
+    names: Vec<String>,
+    /// Of the last training pass, by layer: the output, and the gradient by it.
+    values: Vec<Matrix<T>>,
+    gradients: Vec<Matrix<T>>,
+    exec: Exec,
+    step: u64,
+}
+
+/// How well a model does on a data set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metrics {
+    /// Mean loss per row.
+    pub loss: f64,
+    /// Share of rows whose class was predicted.
+    pub accuracy: f64,
+}
+
+impl Sequential<f32> {
+    /// Begins a model: add layers, then [`build`](SequentialBuilder::build).
+    #[expect(clippy::new_ret_no_self, reason = "reads as the beginning of a chain of layers")]
+    pub fn new() -> SequentialBuilder {
+        SequentialBuilder::default()
+    }
+}
+
+impl<T: Float> Sequential<T> {
+    /// A model of the given layers, for layers of one's own.
+    ///
+    /// # Errors
+    /// If there is no layer, or one cannot take what comes in; the error names the layer.
+    pub fn from_layers(inputs: usize, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self> {
+        Self::from_positions(inputs, layers.into_iter().enumerate().collect())
+    }
+
+    /// The same of layers whose positions have gaps.
+    fn from_positions(inputs: usize, layers: Vec<(usize, Box<dyn Layer<T>>)>) -> Result<Self> {
+        if layers.is_empty() {
+            return Err(Error::shape("model", "at least one layer", "none"));
+        }
+        let mut width = inputs;
+        let mut names = Vec::with_capacity(layers.len());
+        for (position, layer) in &layers {
+            let name = format!("layer {position} {}", layer.kind());
+            width = layer.output_width(width).map_err(|error| error.within(&name))?;
+            names.push(name);
+        }
+        let (positions, layers): (Vec<usize>, Vec<_>) = layers.into_iter().unzip();
+        let buffers = || layers.iter().map(|_| Matrix::default()).collect();
+        let (values, gradients) = (buffers(), buffers());
+        let (exec, step) = (Exec::default(), 0);
+        let outputs = width;
+        Ok(Self { inputs, outputs, layers, positions, names, values, gradients, exec, step })
+    }
+
+    /// Number of features.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Number of logits.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Number of trained values.
+    pub fn parameter_count(&self) -> usize {
+        self.layers().flat_map(|layer| layer.parameters()).map(|p| p.value.len()).sum()
+    }
+
+    /// The layers, first to last. Where one does the work of the next, that one is missing.
+    pub fn layers(&self) -> impl Iterator<Item = &dyn Layer<T>> {
+        self.layers.iter().map(AsRef::as_ref)
+    }
+
+    /// The trained tensors of layer `index`; empty where there is no such layer.
+    pub fn layer_parameters_mut(&mut self, index: usize) -> &mut [Parameter<T>] {
+        self.layers.get_mut(index).map_or(&mut [], |layer| layer.parameters_mut())
+    }
+
+    /// The name of layer `index` in errors, such as `layer 2 batch_norm`.
+    pub fn layer_name(&self, index: usize) -> &str {
+        self.names.get(index).map_or("no layer", String::as_str)
+    }
+
+    /// Instruction set and threads of all passes.
+    pub fn exec(&self) -> Exec {
+        self.exec
+    }
+
+    /// Sets instruction set and threads of all passes.
+    pub fn set_exec(&mut self, exec: Exec) {
+        self.exec = exec;
+    }
+
+    /// A training pass over one minibatch: the loss, and the gradients in all parameters.
+    ///
+    /// # Errors
+    /// If the shapes do not fit, a label is out of range or the minibatch is too small for a
+    /// layer. Running statistics of layers before the failing one may have changed.
+    pub fn loss_and_gradients(
+        &mut self,
+        x: &Matrix<T>,
+        labels: &[usize],
+        loss: &(impl Loss<T> + ?Sized),
+    ) -> Result<f64> {
+        self.step += 1;
+        self.pass(x, labels, loss, Pass { exec: self.exec, step: self.step, ..Pass::default() })
+    }
+
+    fn pass(
+        &mut self,
+        x: &Matrix<T>,
+        labels: &[usize],
+        loss: &(impl Loss<T> + ?Sized),
+        pass: Pass,
+    ) -> Result<f64> {
+        self.forward(x, pass)?;
+        let (Some(logits), Some(gradient)) = (self.values.last(), self.gradients.last_mut()) else {
+            return Ok(0.0);
+        };
+        gradient.resize(logits.rows(), logits.cols())?;
+        let value = loss
+            .evaluate(logits, labels, Some(gradient), pass.exec)
+            .map_err(|error| error.within("loss"))?;
+        self.backward(x, pass)?;
+        Ok(value)
+    }
+
+    /// The loss alone of a training pass.
+    fn training_loss(
+        &mut self,
+        x: &Matrix<T>,
+        labels: &[usize],
+        loss: &(impl Loss<T> + ?Sized),
+        pass: Pass,
+    ) -> Result<f64> {
+        self.forward(x, pass)?;
+        let Some(logits) = self.values.last() else { return Ok(0.0) };
+        Ok(loss.evaluate(logits, labels, None, pass.exec)?)
+    }
+
+    fn forward(&mut self, x: &Matrix<T>, pass: Pass) -> Result<()> {
+        self.check_input(x)?;
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let (before, after) = self.values.split_at_mut(index);
+            let (x, y) = (before.last().unwrap_or(x), &mut after[0]);
+            let named = |error: tilewise_kernels::Error| error.within(&self.names[index]);
+            y.resize(x.rows(), layer.output_width(x.cols()).map_err(named)?)?;
+            layer.forward(x, y, pass).map_err(named)?;
+        }
+        Ok(())
+    }
+
+    /// From the gradient by the logits to all others.
+    fn backward(&mut self, x: &Matrix<T>, pass: Pass) -> Result<()> {
+        for (index, layer) in self.layers.iter_mut().enumerate().rev() {
+            let (before, after) = self.gradients.split_at_mut(index);
+            // Nothing needs the gradient by the features.
+            let mut dx = before.last_mut();
+            let x = if index == 0 { x } else { &self.values[index - 1] };
+            if let Some(dx) = dx.as_mut() {
+                dx.resize(x.rows(), x.cols())?;
+            }
+            let saved = Saved { x, y: &self.values[index], dy: &after[0] };
+            layer.backward(saved, dx, pass).map_err(|e| e.within(&self.names[index]))?;
+        }
+        Ok(())
+    }
+
+    fn check_input(&self, x: &Matrix<T>) -> Result<()> {
+        if x.cols() == self.inputs {
+            return Ok(());
+        }
+        let columns = |n| format!("{n} columns");
+        let what = format!("{}: input", self.layer_name(0));
+        Err(Error::shape(what, columns(self.inputs), columns(x.cols())))
+    }
+
+    /// The logits of each row of `x`.
+    ///
+    /// # Errors
+    /// If `x` does not have [`inputs`](Self::inputs) columns.
+    pub fn logits(&self, x: &Matrix<T>) -> Result<Matrix<T>> {
+        self.check_input(x)?;
+        let mut logits = Matrix::zeros(x.rows(), self.outputs)?;
+        let (mut current, mut next) = (Matrix::default(), Matrix::default());
+        for first in (0..x.rows()).step_by(INFERENCE_ROWS) {
+            let rows = INFERENCE_ROWS.min(x.rows() - first);
+            current.copy_rows(x, first, rows)?;
+            for index in 0..self.layers.len() {
+                self.infer(index, &current, &mut next)?;
+                std::mem::swap(&mut current, &mut next);
+            }
+            let area = rows * self.outputs;
+            logits.data_mut()[first * self.outputs..][..area].copy_from_slice(current.data());
+        }
+        Ok(logits)
+    }
+
+    /// One layer of inference.
+    fn infer(&self, index: usize, x: &Matrix<T>, y: &mut Matrix<T>) -> Result<()> {
+        let layer = &self.layers[index];
+        let named = |error: tilewise_kernels::Error| error.within(&self.names[index]);
+        y.resize(x.rows(), layer.output_width(x.cols()).map_err(named)?)?;
+        Ok(layer.infer(x, y, self.exec).map_err(named)?)
+    }
+
+    /// The probability of each class (of class 1, where there is a single logit) for each row.
+    ///
+    /// # Errors
+    /// As for [`logits`](Self::logits).
+    pub fn predict_proba(&self, x: &Matrix<T>) -> Result<Matrix<T>> {
+        let logits = self.logits(x)?;
+        let mut proba = logits.clone();
+        if self.outputs == 1 {
+            activate(Activation::Sigmoid, logits.data(), proba.data_mut())?;
+        } else {
+            softmax(logits.view(), proba.view_mut())?;
+        }
+        Ok(proba)
+    }
+
+    /// The most probable class of each row; the first one of several alike.
+    ///
+    /// # Errors
+    /// As for [`logits`](Self::logits), and if a logit is NaN.
+    pub fn predict(&self, x: &Matrix<T>) -> Result<Vec<usize>> {
+        classes(&self.logits(x)?)
+    }
+
+    /// Loss (softmax cross-entropy) and accuracy on a data set.
+    ///
+    /// # Errors
+    /// If the data set does not fit the model, or a logit is NaN.
+    pub fn evaluate(&self, data: &Dataset<T>) -> Result<Metrics> {
+        self.evaluate_with(data, &SoftmaxCrossEntropy::default())
+    }
+
+    /// The same with another loss.
+    ///
+    /// # Errors
+    /// As for [`evaluate`](Self::evaluate).
+    pub fn evaluate_with(
+        &self,
+        data: &Dataset<T>,
+        loss: &(impl Loss<T> + ?Sized),
+    ) -> Result<Metrics> {
+        let (loss, logits) = self.measure(data, loss)?;
+        Ok(Metrics { loss, accuracy: accuracy(&logits, data.labels())? })
+    }
+
+    /// The loss on a data set, and the logits it comes from.
+    pub(crate) fn measure(
+        &self,
+        data: &Dataset<T>,
+        loss: &(impl Loss<T> + ?Sized),
+    ) -> Result<(f64, Matrix<T>)> {
+        if data.is_empty() {
+            return Err(Error::shape("data set", "at least one row", "none"));
+        }
+        let logits = self.logits(data.features())?;
+        let loss = loss
+            .evaluate(&logits, data.labels(), None, self.exec)
+            .map_err(|error| error.within("loss"))?;
+        Ok((loss, logits))
+    }
+
+    /// Takes the statistics of batch normalisation from a whole data set, layer by layer, each from
+    /// what the layers before it give with theirs: the population statistics of the paper, biased.
+    /// Also adapts a model to inputs that were shifted or scaled; needs no labels.
+    ///
+    /// # Errors
+    /// If `x` does not fit the model or is empty.
+    pub fn recalibrate(&mut self, x: &Matrix<T>) -> Result<()> {
+        self.check_input(x)?;
+        if x.rows() == 0 {
+            return Err(Error::shape("features", "at least one row", "none"));
+        }
+        let mut current = x.clone();
+        let mut next = Matrix::default();
+        for index in 0..self.layers.len() {
+            self.layers[index]
+                .recalibrate(&current, self.exec)
+                .map_err(|error| error.within(&self.names[index]))?;
+            self.infer(index, &current, &mut next)?;
+            std::mem::swap(&mut current, &mut next);
+        }
+        Ok(())
+    }
+
+    /// Whether training normalises by the running statistics of batch normalisation instead of the
+    /// minibatch's (off at first), and whether it updates them (on at first). Two independent
+    /// switches, for all layers: frozen ones are `(true, false)`.
+    pub fn set_statistics(&mut self, use_running: bool, update_running: bool) {
+        for layer in &mut self.layers {
+            layer.set_statistics(use_running, update_running);
+        }
+    }
+
+    /// The name of the first layer whose output in the last training pass is not finite.
+    pub(crate) fn first_not_finite(&self) -> Option<&str> {
+        let index = self.values.iter().position(|y| y.first_not_finite().is_some())?;
+        Some(&self.names[index])
+    }
+
+    /// The same for inference on `x`.
+    pub(crate) fn first_not_finite_on(&self, x: &Matrix<T>) -> Option<&str> {
+        let (mut current, mut next) = (x.clone(), Matrix::default());
+        for index in 0..self.layers.len() {
+            self.infer(index, &current, &mut next).ok()?;
+            if next.first_not_finite().is_some() {
+                return Some(&self.names[index]);
+            }
+            std::mem::swap(&mut current, &mut next);
+        }
+        None
+    }
+}
+
+/// Share of the labels that the logits predict.
+pub(crate) fn accuracy<T: Float>(logits: &Matrix<T>, labels: &[usize]) -> Result<f64> {
+    let hits = classes(logits)?.iter().zip(labels).filter(|(a, b)| a == b).count();
+    Ok(hits as f64 / labels.len() as f64)
+}
+
+fn classes<T: Float>(logits: &Matrix<T>) -> Result<Vec<usize>> {
+    if logits.cols() == 1 {
+        return Ok(logits.data().iter().map(|&z| usize::from(z > T::ZERO)).collect());
+    }
+    let mut classes = vec![0; logits.rows()];
+    argmax_rows(logits.view(), &mut classes).map_err(|error| error.within("logits"))?;
+    Ok(classes)
+}

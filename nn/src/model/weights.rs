@@ -1,0 +1,171 @@
+//! Weights as safetensors files, with the tensor names of PyTorch's `Sequential.state_dict()`: the
+//! layer's position, then `weight`, `bias`, `running_mean`, `running_var` or
+//! `num_batches_tracked`. A linear weight is `[outputs, inputs]` there and here.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use tilewise_kernels::Float;
+
+use super::Sequential;
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
+use crate::layers::{Buffer, BufferMut};
+
+/// One tensor of a model as the file has it.
+struct Tensor {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl<T: Float> Sequential<T> {
+    /// Writes all weights and running statistics to a safetensors file, whole or not at all.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        write_atomically(path, &self.to_safetensors()?)
+    }
+
+    /// The bytes that [`save`](Self::save) writes.
+    ///
+    /// # Errors
+    /// If the format cannot express the model.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::format("safetensors", "model", "tensors that can be written", error)
+        };
+        let tensors = self.tensors();
+        let views: Result<Vec<_>, _> = tensors
+            .iter()
+            .map(|t| Ok((&t.name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes)?)))
+            .collect();
+        let views = views.map_err(|error: safetensors::SafeTensorError| failed(&error))?;
+        serialize(views, None).map_err(|error| failed(&error))
+    }
+
+    /// Takes all weights and running statistics from a safetensors file. Every tensor of the model
+    /// must be there with its shape and element type, and no other; else nothing changes.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not a safetensors file or does not fit; the error names the
+    /// file and the tensor.
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let bytes = fs::read(path).map_err(|error| Error::io(path, error))?;
+        self.load_safetensors(&bytes, &path.display().to_string())
+    }
+
+    /// The same from bytes; `source` names them in errors.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn load_safetensors(&mut self, bytes: &[u8], source: &str) -> Result<()> {
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|error| Error::format(source, "header", "a valid safetensors file", error))?;
+        let mut found: HashMap<String, TensorView<'_>> = file.tensors().into_iter().collect();
+        let expected = self.tensors();
+        let mut loaded = Vec::with_capacity(expected.len());
+        for tensor in &expected {
+            let what = format!("tensor {}", tensor.name);
+            let view = found
+                .remove(&tensor.name)
+                .ok_or_else(|| Error::format(source, &what, describe(tensor), "no such tensor"))?;
+            if view.dtype() != tensor.dtype || view.shape() != tensor.shape {
+                let got = format!("{:?} {:?}", view.dtype(), view.shape());
+                return Err(Error::format(source, &what, describe(tensor), got));
+            }
+            if tensor.dtype == Dtype::I64 && count(view.data()).is_none() {
+                return Err(Error::format(source, &what, "a count", "a negative number"));
+            }
+            loaded.push(view);
+        }
+        if let Some(extra) = found.keys().min() {
+            let what = format!("tensor {extra}");
+            return Err(Error::format(source, what, "only tensors of the model", "one more"));
+        }
+        self.assign(&loaded);
+        Ok(())
+    }
+
+    /// All tensors, in the order in which [`assign`](Self::assign) takes them.
+    fn tensors(&self) -> Vec<Tensor> {
+        let mut tensors = Vec::new();
+        for (position, layer) in self.positions.iter().zip(&self.layers) {
+            for parameter in layer.parameters() {
+                tensors.push(Tensor {
+                    name: format!("{position}.{}", parameter.name),
+                    dtype: dtype::<T>(),
+                    shape: parameter.shape.clone(),
+                    bytes: encode(&parameter.value),
+                });
+            }
+            for (name, buffer) in layer.buffers() {
+                let (dtype, shape, bytes) = match buffer {
+                    Buffer::Values(values) => (dtype::<T>(), vec![values.len()], encode(values)),
+                    Buffer::Count(count) => (Dtype::I64, vec![], count.to_le_bytes().to_vec()),
+                };
+                tensors.push(Tensor { name: format!("{position}.{name}"), dtype, shape, bytes });
+            }
+        }
+        tensors
+    }
+
+    /// Takes checked tensors, one for each of [`tensors`](Self::tensors).
+    fn assign(&mut self, loaded: &[TensorView<'_>]) {
+        let mut loaded = loaded.iter().map(TensorView::data);
+        for layer in &mut self.layers {
+            for (parameter, bytes) in layer.parameters_mut().iter_mut().zip(loaded.by_ref()) {
+                decode(bytes, &mut parameter.value);
+            }
+            for ((_, buffer), bytes) in layer.buffers_mut().into_iter().zip(loaded.by_ref()) {
+                match buffer {
+                    BufferMut::Values(values) => decode(bytes, values),
+                    BufferMut::Count(value) => *value = count(bytes).unwrap_or(0),
+                }
+            }
+        }
+    }
+}
+
+fn describe(tensor: &Tensor) -> String {
+    format!("{:?} {:?}", tensor.dtype, tensor.shape)
+}
+
+fn dtype<T: Float>() -> Dtype {
+    if size_of::<T>() == 4 { Dtype::F32 } else { Dtype::F64 }
+}
+
+fn encode<T: Float>(values: &[T]) -> Vec<u8> {
+    match dtype::<T>() {
+        Dtype::F32 => values.iter().flat_map(|x| (x.to_f64() as f32).to_le_bytes()).collect(),
+        _ => values.iter().flat_map(|x| x.to_f64().to_le_bytes()).collect(),
+    }
+}
+
+fn decode<T: Float>(bytes: &[u8], values: &mut [T]) {
+    match dtype::<T>() {
+        Dtype::F32 => {
+            for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *value = T::from_f64(f64::from(f32::from_le_bytes(*bytes)));
+            }
+        }
+        _ => {
+            for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                *value = T::from_f64(f64::from_le_bytes(*bytes));
+            }
+        }
+    }
+}
+
+/// A count that is kept as a signed number.
+fn count(bytes: &[u8]) -> Option<u64> {
+    let value = i64::from_le_bytes(*bytes.first_chunk()?);
+    u64::try_from(value).ok()
+}
