@@ -200,6 +200,22 @@ fn agrees_with_the_naive_twin_for_every_width() {
 }
 
 #[test]
+fn an_offset_that_is_exact_changes_no_bit() {
+    on_every_path(|exec| {
+        let cols = 45;
+        let x: Vec<f32> = noise(cols, 9).iter().map(|x| (x * 16.0).round() / 16.0).collect();
+        let run = |offset: f32| {
+            let x: Vec<f32> = x.iter().map(|x| x + offset).collect();
+            let mut y = vec![0f32; cols];
+            LogSoftmax::new(view(&x, 1), out(&mut y, 1)).unwrap().run(exec).unwrap();
+            y
+        };
+        assert_eq!(run(1e6), run(0.0));
+        assert_eq!(run(-65536.0), run(0.0));
+    });
+}
+
+#[test]
 fn bits_do_not_depend_on_threads_or_alignment() {
     on_every_path(|exec| {
         let (rows, cols) = (37, 53);

@@ -15,9 +15,9 @@ pub enum Activation {
     Identity,
     /// max(x, 0); NaN stays NaN.
     Relu,
-    /// 1 / (1 + e^-x)
+    /// 1 / (1 + e^-x), within 2 ULP.
     Sigmoid,
-    /// (e^x - e^-x) / (e^x + e^-x)
+    /// (e^x - e^-x) / (e^x + e^-x), within 2 ULP.
     Tanh,
 }
 

@@ -3,7 +3,8 @@
 //!
 //! With u = e^-|z| the loss max(z, 0) - z t + ln(1 + u) is |z| (1 - t) + ln(1 + u) where z >= 0 and
 //! |z| t + ln(1 + u) elsewhere: sums of terms that are not negative, so that nothing cancels. The
-//! gradient sigmoid(z) - t is (1 - t) - u / (1 + u) or u / (1 + u) - t, exact in both tails.
+//! gradient sigmoid(z) - t is (1 - t) - u / (1 + u) or u / (1 + u) - t, accurate in
+//! both tails.
 
 use super::cross_entropy::{Loss, Reduction};
 use super::range::first_outside;
