@@ -13,6 +13,8 @@ pub enum Who {
     Naive,
     /// Our kernel on one instruction set.
     Tilewise(Isa),
+    /// The same for a matrix product whose right operand was packed before, as weights can be.
+    Prepacked(Isa),
     /// The `gemm` crate.
     #[cfg(feature = "peers")]
     GemmCrate,
@@ -38,12 +40,12 @@ impl Implementation {
 
     /// Whether this is ours and meant to be fast.
     pub fn is_tilewise(self) -> bool {
-        matches!(self.who, Who::Tilewise(_))
+        matches!(self.who, Who::Tilewise(_) | Who::Prepacked(_))
     }
 
     /// How our kernels are told to run this: `None` where it is not ours.
     pub(crate) fn exec(self) -> Option<Exec> {
-        let Who::Tilewise(isa) = self.who else { return None };
+        let (Who::Tilewise(isa) | Who::Prepacked(isa)) = self.who else { return None };
         // Above one thread the kernel itself decides whether they pay, as it does for users.
         let exec = if self.threads == 1 { Exec::serial() } else { Exec::default() };
         Some(exec.isa(isa))
@@ -54,12 +56,15 @@ impl fmt::Display for Implementation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.who {
             Who::Naive => "naive",
-            Who::Tilewise(isa) => isa.name(),
+            Who::Tilewise(isa) | Who::Prepacked(isa) => isa.name(),
             #[cfg(feature = "peers")]
             Who::GemmCrate => "gemm",
             #[cfg(feature = "peers")]
             Who::MatrixMultiply => "matrixmultiply",
         })?;
+        if matches!(self.who, Who::Prepacked(_)) {
+            f.write_str("-packed")?;
+        }
         if self.threads > 1 { write!(f, "-{}threads", self.threads) } else { Ok(()) }
     }
 }
@@ -160,8 +165,8 @@ pub struct Case {
     pub work: Work,
     /// Whether the naive twin is quick enough to be timed.
     pub naive: bool,
-    /// Whether the matrix multiplications of others can do this.
-    pub peers: bool,
+    /// Whether this is a matrix product, which others can do, and which can be packed for.
+    pub product: bool,
     prepare: Box<dyn Fn() -> Box<dyn Workload>>,
 }
 
@@ -173,7 +178,7 @@ impl Case {
         prepare: impl Fn() -> W + 'static,
     ) -> Self {
         let prepare = Box::new(move || Box::new(prepare()) as Box<dyn Workload>);
-        Self { id, work, naive: true, peers: false, prepare }
+        Self { id, work, naive: true, product: false, prepare }
     }
 
     /// Makes the buffers.
@@ -192,9 +197,12 @@ impl Case {
             list.push(Implementation::serial(Who::Naive));
         }
         list.extend(paths.iter().map(|&isa| Implementation::serial(Who::Tilewise(isa))));
+        let best = *paths.last().expect("never empty");
         if threads > 1 {
-            let who = Who::Tilewise(*paths.last().expect("never empty"));
-            list.push(Implementation { who, threads });
+            list.push(Implementation { who: Who::Tilewise(best), threads });
+        }
+        if self.product {
+            list.push(Implementation::serial(Who::Prepacked(best)));
         }
         list.extend(self.peers(threads));
         list
@@ -204,7 +212,7 @@ impl Case {
     #[cfg(feature = "peers")]
     fn peers(&self, threads: usize) -> Vec<Implementation> {
         let mut list = Vec::new();
-        if self.peers {
+        if self.product {
             list.extend([Who::GemmCrate, Who::MatrixMultiply].map(Implementation::serial));
             if threads > 1 {
                 // matrixmultiply reads its thread count from the environment, once: one thread only.

@@ -3,11 +3,13 @@
 //! On a machine that does other things too, only ratios between neighbours in time mean something:
 //! every round times each implementation once, a few milliseconds each, in rotating order; medians
 //! over the rounds are shown, and the median over the rounds of the ratio to the best peer (for
-//! operations without peers: to the naive twin).
+//! operations without peers: to the naive twin). One thread is timed by its own processor time, more
+//! by the wall clock.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use cpu_time::ThreadTime;
 use tilewise_benches::cases::{self, gemm::Shape};
 use tilewise_benches::{Case, Implementation, Who, Work, Workload};
 use tilewise_kernels::Isa;
@@ -84,18 +86,23 @@ impl Options {
             .num_threads(self.threads)
             .build()
             .map_err(|error| error.to_string())?;
+        let clock = if self.threads == 1 { Clock::Thread } else { Clock::Wall };
         println!(
-            "{} {}, {} thread(s), our path {isa}, medians of {} interleaved rounds",
-            self.what, self.dtype, self.threads, self.rounds
+            "{} {}, {} thread(s), {}, our path {isa}, medians of {} interleaved rounds",
+            self.what,
+            self.dtype,
+            self.threads,
+            clock.name(),
+            self.rounds
         );
         println!(
-            "{:<44} {:<20} {:>12} {:>7} {:>9} {:>8}",
+            "{:<44} {:<24} {:>12} {:>7} {:>9} {:>8}",
             "case", "implementation", "median", "IQR", "rate", "ratio"
         );
         for case in self.cases()?.iter().filter(|case| case.id.contains(&self.only)) {
             let candidates = candidates(case, isa, self.threads);
             let mut workload = case.prepare();
-            let mut work = || measure(workload.as_mut(), &candidates, self.rounds);
+            let mut work = || measure(workload.as_mut(), &candidates, self.rounds, clock);
             // One thread stays outside any pool, as in a program that has none.
             let samples = if self.threads > 1 { pool.install(work) } else { work() };
             report(case, &candidates, &samples);
@@ -113,7 +120,8 @@ fn count(name: &str, value: &str) -> Result<usize, String> {
 fn candidates(case: &Case, isa: Isa, threads: usize) -> Vec<Implementation> {
     let mut list = vec![Implementation { who: Who::Tilewise(isa), threads }];
     let others = case.implementations(threads).into_iter().filter(|by| !by.is_tilewise());
-    if case.peers {
+    if case.product {
+        list.push(Implementation { who: Who::Prepacked(isa), threads });
         list.extend(others.filter(|by| by.who != Who::Naive && by.threads == threads));
     } else {
         list.extend(others);
@@ -122,11 +130,16 @@ fn candidates(case: &Case, isa: Isa, threads: usize) -> Vec<Implementation> {
 }
 
 /// Seconds per call, one list per candidate, one entry per round.
-fn measure(work: &mut dyn Workload, candidates: &[Implementation], rounds: usize) -> Vec<Vec<f64>> {
+fn measure(
+    work: &mut dyn Workload,
+    candidates: &[Implementation],
+    rounds: usize,
+    clock: Clock,
+) -> Vec<Vec<f64>> {
     let mut calls = Vec::new();
     for &by in candidates {
         work.verify(by);
-        calls.push(calls_per_sample(work, by));
+        calls.push(calls_per_sample(work, by, clock));
     }
     let mut samples = vec![Vec::with_capacity(rounds); candidates.len()];
     for round in 0..rounds {
@@ -134,23 +147,57 @@ fn measure(work: &mut dyn Workload, candidates: &[Implementation], rounds: usize
             let i = (round + turn) % candidates.len();
             // The first call brings the candidate's data and code back into the caches.
             work.run(candidates[i]);
-            samples[i].push(time(work, candidates[i], calls[i]) / calls[i] as f64);
+            let seconds = clock.time(|| repeat(work, candidates[i], calls[i]));
+            samples[i].push(seconds / calls[i] as f64);
         }
     }
     samples
 }
 
-fn time(work: &mut dyn Workload, by: Implementation, calls: usize) -> f64 {
-    let start = Instant::now();
+/// What time is taken by.
+#[derive(Clone, Copy)]
+enum Clock {
+    /// The thread's own processor time: what other processes take away does not count.
+    Thread,
+    /// The wall clock, the only one that several threads share.
+    Wall,
+}
+
+impl Clock {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Thread => "processor time",
+            Self::Wall => "wall clock",
+        }
+    }
+
+    /// The seconds that `body` takes.
+    fn time(self, body: impl FnOnce()) -> f64 {
+        let elapsed = match self {
+            Self::Thread => {
+                let start = ThreadTime::now();
+                body();
+                start.elapsed()
+            }
+            Self::Wall => {
+                let start = Instant::now();
+                body();
+                start.elapsed()
+            }
+        };
+        elapsed.as_secs_f64()
+    }
+}
+
+fn repeat(work: &mut dyn Workload, by: Implementation, calls: usize) {
     for _ in 0..calls {
         work.run(by);
     }
-    start.elapsed().as_secs_f64()
 }
 
-fn calls_per_sample(work: &mut dyn Workload, by: Implementation) -> usize {
+fn calls_per_sample(work: &mut dyn Workload, by: Implementation, clock: Clock) -> usize {
     let mut calls = 1;
-    while time(work, by, calls) < SAMPLE.as_secs_f64() {
+    while clock.time(|| repeat(work, by, calls)) < SAMPLE.as_secs_f64() {
         calls *= 2;
     }
     calls
@@ -189,7 +236,7 @@ fn report(case: &Case, candidates: &[Implementation], samples: &[Vec<f64>]) {
             Work::Bytes(count) => (count, "GB/s"),
         };
         println!(
-            "{:<44} {:<20} {:>9.2} us {:>5.1} % {:>7.1} {unit} {ratio:>6}",
+            "{:<44} {:<24} {:>9.2} us {:>5.1} % {:>7.1} {unit} {ratio:>6}",
             case.id,
             by.to_string(),
             middle * 1e6,

@@ -7,11 +7,9 @@ pub use crate::peers::MatrixMultiply as Element;
 #[cfg(not(feature = "peers"))]
 pub use tilewise_kernels::Float as Element;
 
-use tilewise_kernels::{Gemm, MatMut, MatRef, naive};
+use tilewise_kernels::{Gemm, MatMut, MatRef, PackedB, naive};
 
-#[cfg(feature = "peers")]
-use crate::case::Who;
-use crate::case::{Case, Implementation, Work, Workload};
+use crate::case::{Case, Implementation, Who, Work, Workload};
 use crate::data::{Random, append, assert_close};
 #[cfg(feature = "peers")]
 use crate::peers;
@@ -105,7 +103,7 @@ pub fn cases<T: Element>(shapes: &[Shape]) -> Vec<Case> {
         let work = Work::Flops(2 * shape.multiplications() as u64);
         let mut case = Case::new(id, work, move || Product::<T>::new(shape));
         case.naive = shape.multiplications() <= NAIVE_LIMIT;
-        case.peers = true;
+        case.product = true;
         case
     };
     shapes.iter().map(case).collect()
@@ -115,6 +113,8 @@ struct Product<T> {
     shape: Shape,
     a: Vec<T>,
     b: Vec<T>,
+    /// B once more, for who wants it packed.
+    packed: Option<PackedB<T>>,
     c: Vec<T>,
 }
 
@@ -133,7 +133,16 @@ impl<T: Element> Product<T> {
         let Shape { m, n, k, .. } = shape;
         let mut random = Random::new(2);
         let (a, b) = (random.uniform(m * k, -1.0, 1.0), random.uniform(k * n, -1.0, 1.0));
-        Self { shape, a, b, c: vec![T::ZERO; m * n] }
+        Self { shape, a, b, packed: None, c: vec![T::ZERO; m * n] }
+    }
+
+    /// Packs B for those that want it packed.
+    fn pack(&mut self, by: Implementation) {
+        if let Who::Prepacked(isa) = by.who {
+            let Shape { n, k, b_transposed, .. } = self.shape;
+            let b = view(&self.b, [k, n], b_transposed);
+            self.packed = Some(PackedB::for_isa(b, isa).expect("a size that fits"));
+        }
     }
 
     /// Row `i` of the product, by the naive twin.
@@ -155,7 +164,11 @@ impl<T: Element> Workload for Product<T> {
         let b = view(&self.b, [k, n], b_transposed);
         let c = MatMut::new(&mut self.c, m, n).expect("an output of this shape");
         if let Some(exec) = by.exec() {
-            return Gemm::new(a, b).and_then(|op| op.run(c, exec)).expect("valid arguments");
+            let op = match &self.packed {
+                Some(packed) if matches!(by.who, Who::Prepacked(_)) => Gemm::with_packed(a, packed),
+                _ => Gemm::new(a, b),
+            };
+            return op.and_then(|op| op.run(c, exec)).expect("valid arguments");
         }
         match by.who {
             #[cfg(feature = "peers")]
@@ -184,6 +197,7 @@ impl<T: Element> Workload for Product<T> {
         let a = std::mem::replace(&mut self.a, random.eighths(m * k));
         let b = std::mem::replace(&mut self.b, random.eighths(k * n));
         self.c.fill(T::NAN);
+        self.pack(by);
         self.run(by);
         let every = self.shape.multiplications() <= NAIVE_LIMIT;
         let rows = (0..m).filter(|&i| every || [0, m / 3, m / 2, m - 1].contains(&i));
@@ -194,5 +208,6 @@ impl<T: Element> Workload for Product<T> {
         }
         self.a = a;
         self.b = b;
+        self.pack(by);
     }
 }
