@@ -10,7 +10,7 @@ use tilewise_kernels::{
     batch_norm_inference, naive,
 };
 
-/// Row counts around the block of 128 and the chunk of 4096, widths around vectors and strips,
+/// Row counts around the block of 128, batches on both sides of a megabyte, widths around vectors and strips,
 /// planes around vectors, blocks and cache lines.
 fn shapes() -> Vec<BatchNormDims> {
     let mut shapes = Vec::new();
@@ -20,6 +20,7 @@ fn shapes() -> Vec<BatchNormDims> {
         }
     }
     shapes.extend([BatchNormDims::rows(4096, 3), BatchNormDims::rows(4097, 33)]);
+    shapes.extend([BatchNormDims::rows(700, 601), BatchNormDims::rows(20_000, 17)]);
     shapes.extend([BatchNormDims::rows(9001, 5), BatchNormDims::rows(9001, 1)]);
     for (n, c, h, w) in [(2, 3, 1, 2), (3, 5, 3, 3), (1, 2, 7, 7), (5, 3, 16, 16), (40, 2, 7, 9)] {
         shapes.push(BatchNormDims::nchw(n, c, h, w).unwrap());
@@ -59,10 +60,12 @@ fn agrees_with_naive<T: Float>(offset: f64) {
             close(&format!("{what} relu"), &fast_relu, &rectified(&y), bound);
             // Gradients grow with gamma / std, here below 25 and, for very few values, 1000.
             let steep = bound * if count < 10.0 { 1e3 } else { 30.0 };
+            // Chains of fewer than 100 sums here, of all values in the twin; terms below 3.
+            let sums = (100.0 * T::EPSILON.to_f64() + count * f64::EPSILON) * count * 3.0;
             let fast = case.backward(&case.dy, &stats, false, exec);
             let fast_masked = case.backward(&case.dy, &stats, true, exec);
             for (k, name) in ["dx", "dgamma", "dbeta"].iter().enumerate() {
-                let bound = if k == 0 { steep } else { bound * count.sqrt() };
+                let bound = if k == 0 { steep } else { sums };
                 close(&format!("{what} {name}"), &fast[k], &grads[k], bound);
                 close(&format!("{what} relu {name}"), &fast_masked[k], &relu_grads[k], bound);
             }
@@ -137,7 +140,7 @@ fn b19_a_constant_feature_gives_beta_and_a_finite_gradient() {
     for value in [0.0f32, 0.1, -1e6, 3.3e7] {
         for dims in [
             BatchNormDims::rows(1000, 20),
-            BatchNormDims::rows(5000, 3),
+            BatchNormDims::rows(5000, 60),
             BatchNormDims::nchw(7, 3, 11, 13).unwrap(),
         ] {
             let mut case = Case::<f32>::new(dims, 0.0, 19);
@@ -180,7 +183,8 @@ fn an_outlier_in_the_first_row_costs_no_precision() {
 
 #[test]
 fn thread_counts_and_neighbours_do_not_change_bits() {
-    let cases = [(300, 130), (4097, 65), (12_289, 33)].map(|(n, c)| BatchNormDims::rows(n, c));
+    let cases =
+        [(300, 130), (4097, 65), (12_289, 33), (700, 601)].map(|(n, c)| BatchNormDims::rows(n, c));
     for dims in cases.into_iter().chain([BatchNormDims::nchw(9, 7, 8, 9).unwrap()]) {
         let case = Case::<f32>::new(dims, 2.0, 23);
         for &isa in available().unwrap() {

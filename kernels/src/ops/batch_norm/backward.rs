@@ -4,12 +4,10 @@
 //! `dbeta = sum dy`, `dgamma = sum dy x_hat` and
 //! `dx = gamma inv_std (dy - dbeta / m - x_hat dgamma / m)`.
 
-use std::ops::Range;
-
 use super::gradient::{Gradient, GradientColumns, StripSums, channel_sums, gradient_run};
 use super::normalise::{BatchLines, Channel};
-use super::tall::{ChunkSums, Chunks, chunk_count};
-use super::{Affine, BatchNormDims, BatchStats, CHUNK_ROWS, Share, strip_width};
+use super::tall::{Block, ChunkPlan, ChunkSums, Chunks};
+use super::{Affine, BatchNormDims, BatchStats, GRAIN, Share, strip_width};
 use crate::buffer::with_zeros;
 use crate::error::{Result, check_len};
 use crate::exec::Exec;
@@ -98,7 +96,7 @@ impl<'a, T: Float> BatchNormBackward<'a, T> {
             return Ok(());
         }
         let dims = dims.flattened();
-        if dims.is_tall() {
+        if dims.is_tall::<T>() {
             return Tall { x, dy, dims, lines, relu }.run(dx, dgamma, dbeta, exec);
         }
         let share = Share::of::<T>(dims);
@@ -200,7 +198,7 @@ impl<T: Float> Strips<'_, T> {
     }
 }
 
-/// A batch of more rows than a cache holds: read once for the sums and once more.
+/// A batch larger than a cache: read once for the sums and once more.
 #[derive(Clone, Copy)]
 struct Tall<'a, T> {
     x: &'a [T],
@@ -214,10 +212,10 @@ impl<T: Float> Tall<'_, T> {
     fn run(self, dx: &mut [T], dgamma: &mut [T], dbeta: &mut [T], exec: Exec) -> Result<()> {
         let Self { x, dy, dims, lines, relu } = self;
         let isa = exec.path()?;
-        let size = dims.channels * PARTIAL;
-        with_zeros(chunk_count(dims.outer) * size, |partials: &mut [f64]| {
-            let work = Chunks { sums: self, dims, first: 0, size, partials };
-            exec.threads().divide(work, 1, &|piece| isa.run(piece));
+        let (size, plan) = (dims.channels * PARTIAL, ChunkPlan::new(dims.outer));
+        with_zeros(plan.count() * size, |partials: &mut [f64]| {
+            let work = Chunks { sums: self, dims, plan, first: 0, size, partials };
+            exec.threads().divide(work, plan.grain(dims.channels), &|piece| isa.run(piece));
             for c in 0..dims.channels {
                 let (mut sum, mut dot) = (0.0, 0.0);
                 for chunk in partials.chunks_exact(size) {
@@ -229,7 +227,7 @@ impl<T: Float> Tall<'_, T> {
         });
         let gradient = Gradient { lines, dgamma, dbeta, count: dims.outer };
         let work = Rows { x, dy, dx, channels: dims.channels, gradient, relu };
-        exec.threads().divide(work, CHUNK_ROWS, &|piece| isa.run(piece));
+        exec.threads().divide(work, GRAIN.div_ceil(dims.channels), &|piece| isa.run(piece));
         Ok(())
     }
 }
@@ -241,17 +239,17 @@ impl<T: Float> ChunkSums<T> for Tall<'_, T> {
     const PARTIAL: usize = PARTIAL;
 
     #[inline(always)]
-    fn strip<S: Simd<T>>(self, simd: S, rows: Range<usize>, columns: Range<usize>, to: &mut [f64]) {
-        let at = rows.start * self.dims.channels + columns.start;
-        let panel = |data| Panel::new(data, rows.len(), columns.len(), self.dims.channels);
-        let panels = [panel(&self.x[at..]), panel(&self.dy[at..])];
-        let lines = self.lines.from(columns.start);
+    fn add<S: Simd<T>>(self, simd: S, block: Block, _: usize, to: &mut [f64]) {
+        let channels = self.dims.channels;
+        let panels = [block.panel(self.x, channels), block.panel(self.dy, channels)];
+        let lines = self.lines.from(block.columns.start);
         let sums = match self.relu {
             false => StripSums::of::<T, S, false>(simd, panels, lines),
             true => StripSums::of::<T, S, true>(simd, panels, lines),
         };
         for (c, to) in to.chunks_exact_mut(PARTIAL).enumerate() {
-            to.copy_from_slice(&[sums.sum[c], sums.dot[c]]);
+            to[0] += sums.sum[c];
+            to[1] += sums.dot[c];
         }
     }
 }

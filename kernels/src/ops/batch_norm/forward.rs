@@ -1,17 +1,15 @@
 //! Training forward: statistics of the batch, then its normalised values.
 
-use std::ops::Range;
-
 use super::normalise::{
     BatchLines, Channel, Lines, NormaliseColumns, normalise_rows, normalise_run,
 };
-use super::tall::{ChunkSums, Chunks, chunk_count, chunk_rows};
-use super::{Affine, BatchNormDims, BatchStats, CHUNK_ROWS, Share, check_epsilon, strip_width};
+use super::tall::{Block, ChunkPlan, ChunkSums, Chunks};
+use super::{Affine, BatchNormDims, BatchStats, GRAIN, Share, check_epsilon, strip_width};
 use crate::buffer::with_zeros;
 use crate::error::Result;
 use crate::exec::Exec;
 use crate::ops::reduce::columns::Panel;
-use crate::ops::reduce::moments::{Moment, StripMoments};
+use crate::ops::reduce::moments::{BlockSums, Moment, StripMoments};
 use crate::ops::reduce::runs::{Runs, moment};
 use crate::parallel::{ColumnsMut, Split};
 use crate::simd::{Float, Kernel, Simd};
@@ -77,7 +75,7 @@ impl<'a, T: Float> BatchNormForward<'a, T> {
         }
         let dims = dims.flattened();
         let stats = StatsMut::new(stats, epsilon);
-        if dims.is_tall() {
+        if dims.is_tall::<T>() {
             return Tall { x, dims, affine, relu }.run(y, stats, exec);
         }
         let share = Share::of::<T>(dims);
@@ -215,7 +213,7 @@ impl<T: Float> Strips<'_, T> {
     }
 }
 
-/// A batch of more rows than a cache holds: read once for the statistics and once more.
+/// A batch larger than a cache: read once for the statistics and once more.
 #[derive(Clone, Copy)]
 struct Tall<'a, T> {
     x: &'a [T],
@@ -228,14 +226,14 @@ impl<T: Float> Tall<'_, T> {
     fn run(self, y: &mut [T], mut stats: StatsMut<'_, T>, exec: Exec) -> Result<()> {
         let Self { x, dims, affine, relu } = self;
         let isa = exec.path()?;
-        let size = dims.channels * PARTIAL;
-        with_zeros(chunk_count(dims.outer) * size, |partials: &mut [f64]| {
-            let work = Chunks { sums: self, dims, first: 0, size, partials };
-            exec.threads().divide(work, 1, &|piece| isa.run(piece));
-            isa.run(Merge { dims, partials, stats: &mut stats });
+        let (size, plan) = (dims.channels * PARTIAL, ChunkPlan::new(dims.outer));
+        with_zeros(plan.count() * size, |partials: &mut [f64]| {
+            let work = Chunks { sums: self, dims, plan, first: 0, size, partials };
+            exec.threads().divide(work, plan.grain(dims.channels), &|piece| isa.run(piece));
+            isa.run(Merge { plan, partials, stats: &mut stats });
         });
         let work = Rows { x, y, channels: dims.channels, lines: stats.lines(affine), relu };
-        exec.threads().divide(work, CHUNK_ROWS, &|piece| isa.run(piece));
+        exec.threads().divide(work, GRAIN.div_ceil(dims.channels), &|piece| isa.run(piece));
         Ok(())
     }
 }
@@ -247,19 +245,19 @@ impl<T: Float> ChunkSums<T> for Tall<'_, T> {
     const PARTIAL: usize = PARTIAL;
 
     #[inline(always)]
-    fn strip<S: Simd<T>>(self, simd: S, rows: Range<usize>, columns: Range<usize>, to: &mut [f64]) {
-        let x = &self.x[rows.start * self.dims.channels + columns.start..];
-        let panel = Panel::new(x, rows.len(), columns.len(), self.dims.channels);
-        let moments = StripMoments::of(simd, panel);
-        for (moment, to) in moments.channels.iter().zip(to.chunks_exact_mut(PARTIAL)) {
-            to.copy_from_slice(&[moment.pivot, moment.delta, moment.m2]);
+    fn add<S: Simd<T>>(self, simd: S, block: Block, done: usize, to: &mut [f64]) {
+        let sums = BlockSums::of(simd, block.panel(self.x, self.dims.channels));
+        for (c, to) in to.chunks_exact_mut(PARTIAL).enumerate() {
+            let all = Moment { pivot: to[0], delta: to[1], m2: to[2] };
+            let all = all.merged(done as f64, sums.moment(c), block.rows.len() as f64);
+            to.copy_from_slice(&[all.pivot, all.delta, all.m2]);
         }
     }
 }
 
 /// The chunks' statistics, merged in order.
 struct Merge<'a, 'b, T> {
-    dims: BatchNormDims,
+    plan: ChunkPlan,
     partials: &'a [f64],
     stats: &'a mut StatsMut<'b, T>,
 }
@@ -269,11 +267,11 @@ impl<T: Float> Kernel<T> for Merge<'_, '_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let BatchNormDims { outer, channels, .. } = self.dims;
+        let channels = self.stats.mean.len();
         for c in 0..channels {
             let (mut all, mut count) = (Moment::default(), 0.0);
             for (chunk, partials) in self.partials.chunks_exact(PARTIAL * channels).enumerate() {
-                let more = chunk_rows(chunk, outer).len() as f64;
+                let more = self.plan.rows(chunk).len() as f64;
                 let place = &partials[c * PARTIAL..][..PARTIAL];
                 let moment = Moment { pivot: place[0], delta: place[1], m2: place[2] };
                 all = all.merged(count, moment, more);

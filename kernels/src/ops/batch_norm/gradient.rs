@@ -232,7 +232,7 @@ pub(super) struct GradientColumns<'a, 'b, T, const RELU: bool> {
 }
 
 /// Rows that are worked on together, so that they stay close in memory.
-const ROWS: usize = 64;
+const ROWS: usize = 16;
 
 impl<T: Float, const RELU: bool> GradientColumns<'_, '_, T, RELU> {
     /// All columns.

@@ -16,9 +16,10 @@
 //! other.
 //!
 //! # Work
-//! A strip of channels is read, and read again from the cache to be normalised; tensors too tall
-//! for that are read twice. Results do not depend on the number of threads, and a channel's result
-//! does not depend on its neighbours.
+//! Small batches go strip by strip of channels: a strip is read, and read again from the cache to be
+//! normalised. Rows of channels beyond a megabyte are read twice in the order of memory. Planes go
+//! channel by channel. Results do not depend on the number of threads, and a channel's result
+//! depends on no value of another's.
 
 mod backward;
 mod forward;
@@ -102,9 +103,10 @@ impl BatchNormDims {
         }
     }
 
-    /// Whether a strip of channels is too tall to be worked on as a whole.
-    fn is_tall(&self) -> bool {
-        self.inner == 1 && self.outer > CHUNK_ROWS
+    /// Whether the batch is read twice in the order of memory instead of strip by strip.
+    fn is_tall<T>(&self) -> bool {
+        let bytes = (self.outer * self.channels).saturating_mul(size_of::<T>());
+        self.inner == 1 && self.outer > TALL_ROWS && bytes > TALL_BYTES
     }
 
     /// Checks a buffer of this shape.
@@ -184,9 +186,12 @@ fn check_epsilon<T: Float>(epsilon: T) -> Result<()> {
     Err(Error::value("batch norm epsilon", "a finite value above 0", epsilon))
 }
 
-/// Rows that are worked on together: a strip this tall fits the second-level cache. Also the unit of
-/// parallel statistics of taller batches, so it must not depend on the machine.
-const CHUNK_ROWS: usize = 4096;
+/// A batch beyond this size, half of a common second-level cache, does not stay there with its
+/// output. A fixed number: results must not depend on the machine.
+const TALL_BYTES: usize = 1 << 20;
+
+/// Rows up to which strips are short enough in any case.
+const TALL_ROWS: usize = 256;
 
 /// Channels per strip: four cache lines of each row.
 const fn strip_width<T>() -> usize {

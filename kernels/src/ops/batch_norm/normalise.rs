@@ -156,7 +156,7 @@ pub(super) fn normalise_run<T: Float, S: Simd<T>, const RELU: bool>(
 
 /// Rows that are normalised together, so that their channels' numbers are fetched once and the rows
 /// stay close in memory.
-const ROWS: usize = 64;
+const ROWS: usize = 16;
 
 /// Normalises whole rows, a few at a time.
 #[inline(always)]

@@ -1,9 +1,14 @@
-//! Batches with more rows than a cache holds: sums of fixed chunks of rows, taken in parallel and
-//! merged in order.
+//! Batches larger than a cache: read in the order of memory, in chunks of rows whose sums are taken in
+//! parallel and merged in order.
+//!
+//! A strip of channels is not read from top to bottom here: its rows lie a page apart, so that no
+//! prefetcher follows and, where the distance is a power of two, few of a cache's sets hold it.
 
 use std::ops::Range;
 
-use super::{BatchNormDims, CHUNK_ROWS, strip_width};
+use super::{BatchNormDims, GRAIN, strip_width};
+use crate::ops::reduce::columns::Panel;
+use crate::ops::reduce::moments::BLOCK_ROWS;
 use crate::parallel::Split;
 use crate::simd::{Float, Kernel, Simd};
 
@@ -12,25 +17,61 @@ pub(super) trait ChunkSums<T: Float>: Copy + Send + Sync {
     /// Numbers per channel.
     const PARTIAL: usize;
 
-    /// Writes the sums of some rows' `columns`, at most a strip of them, channel after channel.
-    /// Mark it `#[inline(always)]`.
-    fn strip<S: Simd<T>>(self, simd: S, rows: Range<usize>, columns: Range<usize>, to: &mut [f64]);
+    /// Adds the sums of a block of rows' `columns`, at most a strip of them, to those of `done`
+    /// rows, channel after channel. Mark it `#[inline(always)]`.
+    fn add<S: Simd<T>>(self, simd: S, block: Block, done: usize, to: &mut [f64]);
 }
 
-/// The number of chunks of `rows` rows.
-pub(super) fn chunk_count(rows: usize) -> usize {
-    rows.div_ceil(CHUNK_ROWS)
+/// Some rows of a strip of channels.
+pub(super) struct Block {
+    pub(super) rows: Range<usize>,
+    pub(super) columns: Range<usize>,
 }
 
-/// The rows of a chunk.
-pub(super) fn chunk_rows(chunk: usize, rows: usize) -> Range<usize> {
-    chunk * CHUNK_ROWS..rows.min((chunk + 1) * CHUNK_ROWS)
+impl Block {
+    /// These elements of a batch.
+    #[inline(always)]
+    pub(super) fn panel<'a, T>(&self, data: &'a [T], channels: usize) -> Panel<'a, T> {
+        let data = &data[self.rows.start * channels + self.columns.start..];
+        Panel::new(data, self.rows.len(), self.columns.len(), channels)
+    }
+}
+
+/// How rows are cut into chunks: by the shape alone, so that results do not depend on threads.
+#[derive(Clone, Copy)]
+pub(super) struct ChunkPlan {
+    rows: usize,
+    /// Rows per chunk, whole blocks.
+    size: usize,
+}
+
+impl ChunkPlan {
+    /// At most 64 chunks, so that merging stays small, of at least two blocks.
+    pub(super) fn new(rows: usize) -> Self {
+        Self { rows, size: rows.div_ceil(64).next_multiple_of(BLOCK_ROWS).max(2 * BLOCK_ROWS) }
+    }
+
+    /// The number of chunks.
+    pub(super) fn count(self) -> usize {
+        self.rows.div_ceil(self.size)
+    }
+
+    /// The rows of a chunk.
+    pub(super) fn rows(self, chunk: usize) -> Range<usize> {
+        chunk * self.size..self.rows.min((chunk + 1) * self.size)
+    }
+
+    /// Chunks that are worth a thread.
+    pub(super) fn grain(self, channels: usize) -> usize {
+        GRAIN.div_ceil(self.size * channels)
+    }
 }
 
 /// Chunks from `first` on; `partials` holds the numbers of each of their channels.
 pub(super) struct Chunks<'a, W> {
     pub(super) sums: W,
     pub(super) dims: BatchNormDims,
+    pub(super) plan: ChunkPlan,
     pub(super) first: usize,
     /// Numbers per chunk.
     pub(super) size: usize,
@@ -53,13 +94,17 @@ impl<T: Float, W: ChunkSums<T>> Kernel<T> for Chunks<'_, W> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let BatchNormDims { outer, channels, .. } = self.dims;
+        let channels = self.dims.channels;
         for (i, partials) in self.partials.chunks_exact_mut(self.size).enumerate() {
-            let rows = chunk_rows(self.first + i, outer);
-            for at in (0..channels).step_by(strip_width::<T>()) {
-                let columns = at..channels.min(at + strip_width::<T>());
-                let to = &mut partials[columns.start * W::PARTIAL..columns.end * W::PARTIAL];
-                self.sums.strip(simd, rows.clone(), columns, to);
+            let chunk = self.plan.rows(self.first + i);
+            for first in chunk.clone().step_by(BLOCK_ROWS) {
+                let rows = first..chunk.end.min(first + BLOCK_ROWS);
+                for at in (0..channels).step_by(strip_width::<T>()) {
+                    let columns = at..channels.min(at + strip_width::<T>());
+                    let to = &mut partials[columns.start * W::PARTIAL..columns.end * W::PARTIAL];
+                    let block = Block { rows: rows.clone(), columns };
+                    self.sums.add(simd, block, first - chunk.start, to);
+                }
             }
         }
     }

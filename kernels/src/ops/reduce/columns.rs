@@ -42,6 +42,12 @@ impl<'a, T> Panel<'a, T> {
         Self { data: &self.data[at..], rows, ..self }
     }
 
+    /// Where row `i` starts, if there is such a row or not: for prefetching only.
+    #[inline(always)]
+    pub(crate) fn start_of(&self, i: usize) -> *const T {
+        self.data.as_ptr().wrapping_add(i * self.stride)
+    }
+
     /// Columns `first..first + width`.
     #[inline(always)]
     pub(crate) fn columns_from(self, first: usize, width: usize) -> Self {
@@ -81,6 +87,14 @@ impl<const V: usize, const WHOLE: bool> Group<V, WHOLE> {
             vectors[0] = simd.load_partial(row);
         }
         vectors
+    }
+
+    /// Asks for this group's elements of a row that starts at `row`.
+    #[inline(always)]
+    pub(crate) fn prefetch<T: Float, S: Simd<T>>(self, simd: S, row: *const T) {
+        for k in 0..V {
+            simd.prefetch(row.wrapping_add(self.first + k * S::LANES));
+        }
     }
 
     /// Writes this group's elements of a row.

@@ -20,6 +20,10 @@ pub(crate) const PIVOT_SHARE: usize = 8;
 /// per row defeat the hardware's prefetching.
 pub(crate) const STRIP: usize = 64;
 
+/// Rows that are asked for ahead of their use: the rows of a strip lie too far apart for the
+/// hardware to guess the next one.
+const AHEAD: usize = 8;
+
 /// Merged statistics of one channel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Moment {
@@ -35,9 +39,12 @@ impl Moment {
     /// The statistics of `count` values from the sums of what exceeds `pivot`, and its squares.
     #[inline(always)]
     pub(crate) fn from_sums(pivot: f64, sum: f64, squares: f64, count: f64) -> Self {
-        let m2 = squares - sum * sum / count;
+        // The same for all channels of a strip: one division for all of them.
+        let share = 1.0 / count;
+        let delta = sum * share;
+        let m2 = squares - sum * delta;
         // Rounding can leave a little less than nothing; a NaN stays.
-        Self { pivot, delta: sum / count, m2: if m2 < 0.0 { 0.0 } else { m2 } }
+        Self { pivot, delta, m2: if m2 < 0.0 { 0.0 } else { m2 } }
     }
 
     /// The statistics of `count` values (these) and `more` others.
@@ -68,7 +75,8 @@ impl Moment {
     /// The biased variance of `count` values.
     #[inline(always)]
     pub(crate) fn var<T: Float>(self, count: f64) -> T {
-        T::from_f64(self.m2 / count)
+        let share = 1.0 / count;
+        T::from_f64(self.m2 * share)
     }
 }
 
@@ -86,28 +94,19 @@ impl StripMoments {
         let mut first = 0;
         while first < panel.rows() {
             let rows = BLOCK_ROWS.min(panel.rows() - first);
-            let mut block = BlockSums::new(panel.rows_from(first, rows));
-            sweep(simd, panel.width(), &mut block);
-            all.merge(&block, panel.width());
+            let block = BlockSums::of(simd, panel.rows_from(first, rows));
+            for (c, all_of_c) in all.channels[..panel.width()].iter_mut().enumerate() {
+                *all_of_c = all_of_c.merged(all.count, block.moment(c), rows as f64);
+            }
+            all.count += rows as f64;
             first += rows;
         }
         all
     }
-
-    #[inline(always)]
-    fn merge<T: Float>(&mut self, block: &BlockSums<'_, T>, width: usize) {
-        let rows = block.panel.rows() as f64;
-        for (c, all) in self.channels[..width].iter_mut().enumerate() {
-            let (pivot, sum) = (block.pivot[c].to_f64(), block.sum[c].to_f64());
-            let moment = Moment::from_sums(pivot, sum, block.squares[c].to_f64(), rows);
-            *all = all.merged(self.count, moment, rows);
-        }
-        self.count += rows;
-    }
 }
 
 /// One block's sums of what exceeds the pivot, and of its squares.
-struct BlockSums<'a, T> {
+pub(crate) struct BlockSums<'a, T> {
     panel: Panel<'a, T>,
     pivot: [T; STRIP],
     sum: [T; STRIP],
@@ -115,10 +114,20 @@ struct BlockSums<'a, T> {
 }
 
 impl<'a, T: Float> BlockSums<'a, T> {
+    /// The sums over a panel of at most [`BLOCK_ROWS`] rows and [`STRIP`] columns.
     #[inline(always)]
-    fn new(panel: Panel<'a, T>) -> Self {
+    pub(crate) fn of<S: Simd<T>>(simd: S, panel: Panel<'a, T>) -> Self {
         let zeros = [T::ZERO; STRIP];
-        Self { panel, pivot: zeros, sum: zeros, squares: zeros }
+        let mut sums = Self { panel, pivot: zeros, sum: zeros, squares: zeros };
+        sweep(simd, panel.width(), &mut sums);
+        sums
+    }
+
+    /// The statistics of column `c`.
+    #[inline(always)]
+    pub(crate) fn moment(&self, c: usize) -> Moment {
+        let (pivot, sum) = (self.pivot[c].to_f64(), self.sum[c].to_f64());
+        Moment::from_sums(pivot, sum, self.squares[c].to_f64(), self.panel.rows() as f64)
     }
 
     /// The mean of the first rows, exact where they are equal.
@@ -132,6 +141,7 @@ impl<'a, T: Float> BlockSums<'a, T> {
         let first = group.load(simd, self.panel.row(0));
         let mut sum = [simd.zero(); V];
         for i in 1..rows {
+            group.prefetch(simd, self.panel.start_of(i + AHEAD));
             let x = group.load(simd, self.panel.row(i));
             for k in 0..V {
                 sum[k] = simd.add(sum[k], simd.sub(x[k], first[k]));
@@ -158,6 +168,8 @@ impl<T: Float> Columns<T> for BlockSums<'_, T> {
         let mut odd = even;
         let rows = self.panel.rows();
         for i in (0..rows - rows % 2).step_by(2) {
+            group.prefetch(simd, self.panel.start_of(i + AHEAD));
+            group.prefetch(simd, self.panel.start_of(i + AHEAD + 1));
             even.add(simd, group.load(simd, self.panel.row(i)), pivot);
             odd.add(simd, group.load(simd, self.panel.row(i + 1)), pivot);
         }
