@@ -235,7 +235,7 @@ impl<'a, T: Float> Gemm<'a, T> {
         }
         let strides = [c.row_stride(), c.col_stride()];
         let c = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
-        isa.run(self.multiply(c, exec));
+        T::multiply(isa, self.multiply(c, exec));
         Ok(())
     }
 
@@ -310,6 +310,25 @@ impl fmt::Display for GemmPlan {
             if nc == usize::MAX { "all".to_string() } else { nc.to_string() },
             self.tasks
         )
+    }
+}
+
+/// The entry to all tiles of an element type. Not generic, so that the few hundred tiles are
+/// compiled once, in this crate, and not again in every crate that multiplies.
+pub trait Product: Sized {
+    /// Runs `work` on `isa`.
+    fn multiply(isa: Isa, work: Multiply<'_, Self>);
+}
+
+impl Product for f32 {
+    fn multiply(isa: Isa, work: Multiply<'_, Self>) {
+        isa.run(work);
+    }
+}
+
+impl Product for f64 {
+    fn multiply(isa: Isa, work: Multiply<'_, Self>) {
+        isa.run(work);
     }
 }
 

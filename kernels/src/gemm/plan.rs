@@ -174,7 +174,7 @@ fn stays_in_first_level(lines: usize, stride: usize) -> bool {
 }
 
 /// A product to be computed: plans and runs it on one instruction set.
-pub(super) struct Multiply<'a, T> {
+pub struct Multiply<'a, T> {
     pub(super) problem: Problem<'a, T>,
     pub(super) forced: Option<Blocking>,
     /// Block size and padded columns of a B that was packed before.

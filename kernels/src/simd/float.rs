@@ -17,6 +17,7 @@ mod sealed {
 pub trait Float:
     sealed::Sealed
     + super::math::Tables
+    + crate::gemm::Product
     + Copy
     + Debug
     + Display
