@@ -49,3 +49,8 @@ pub mod prelude {
     pub use crate::optim::{Adam, Optimizer, RmsProp, Sgd};
     pub use crate::train::{History, Trainer};
 }
+
+/// The examples of the README, compiled and run with the other documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
