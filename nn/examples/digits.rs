@@ -47,7 +47,6 @@ fn run(start: Instant) -> Result<(), Box<dyn Error>> {
     let mut model = network(options.seed)?;
     let trainer = Trainer::new(Adam::default()).epochs(options.epochs).seed(options.seed);
     let history = trainer.fit(&mut model, &train, &test)?;
-    common::print_epochs(&history);
     common::save_curve(&history, &options.out.join("digits.svg"))?;
     let accuracy = model.evaluate(&test)?.accuracy;
 

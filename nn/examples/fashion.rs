@@ -66,7 +66,6 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let mut history = fit(&mut model, 1e-3, options.epochs - settling, options.seed)?;
     history.epochs.extend(fit(&mut model, 1e-4, settling, options.seed.wrapping_add(1))?.epochs);
-    common::print_epochs(&history);
     common::save_curve(&history, &options.out.join("fashion.svg"))?;
     let path = options.out.join("fashion.safetensors");
     model.save(&path)?;

@@ -34,7 +34,14 @@ fn draw(epochs: &[Epoch], svg: &mut String) -> Result<(), Box<dyn std::error::Er
         .right_y_label_area_size(60)
         .build_cartesian_2d(numbers.clone(), losses)?
         .set_secondary_coord(numbers, accuracies);
-    chart.configure_mesh().x_desc("epoch").y_desc("loss").draw()?;
+    let whole = |number: &f64| format!("{number:.0}");
+    chart
+        .configure_mesh()
+        .x_desc("epoch")
+        .x_label_formatter(&whole)
+        .y_desc("loss")
+        .max_light_lines(0)
+        .draw()?;
     chart.configure_secondary_axes().y_desc("accuracy").draw()?;
     let line = |value: fn(&Epoch) -> f64| {
         epochs.iter().enumerate().map(move |(i, epoch)| (i as f64 + 1.0, value(epoch)))

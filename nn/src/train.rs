@@ -160,7 +160,11 @@ impl<O, L> Trainer<O, L> {
                 return Err(run.diverged(place, "validation loss", loss));
             }
             let accuracy = accuracy(&logits, valid.labels())?;
-            bar.set_message(format!("loss {train_loss:.4} valid {loss:.4} accuracy {accuracy:.4}"));
+            bar.println(format!(
+                "epoch {:3}  training loss {train_loss:.4}  validation loss {loss:.4}  accuracy \
+                 {accuracy:.4}",
+                epoch + 1
+            ));
             run.history.epochs.push(Epoch {
                 train_loss,
                 valid_loss: loss,
@@ -169,7 +173,7 @@ impl<O, L> Trainer<O, L> {
                 train_time,
             });
         }
-        bar.finish();
+        bar.finish_and_clear();
         Ok(run.history)
     }
 
@@ -243,7 +247,7 @@ impl<O, L> Trainer<O, L> {
             return ProgressBar::hidden();
         }
         // Draws to stderr, and nothing where that is not a terminal.
-        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}");
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}");
         let bar = ProgressBar::new(steps);
         match style {
             Ok(style) => bar.with_style(style),

@@ -293,6 +293,36 @@ fn b14_scaled_weights_do_not_show_behind_batch_norm() {
 }
 
 #[test]
+fn b15_statistics_of_larger_minibatches_scatter_less() {
+    let deviation = |values: &[f64]| {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt()
+    };
+    for (rows, of_mean, of_var) in [(64, 0.125, 0.1782), (512, 0.0442, 0.0626)] {
+        // Each column is a minibatch of its own; the first one of a plain average is that average.
+        let mut layer = BatchNorm::<f64>::new(3000, BatchNormConvention::Cumulative);
+        forward(&mut layer, &normal(rows, 3000, 8));
+        let got = (deviation(layer.running_mean()), deviation(layer.running_var()));
+        let near = |got: f64, expected: f64| (got / expected - 1.0).abs() < 0.05;
+        assert!(near(got.0, of_mean) && near(got.1, of_var), "{rows} rows: {got:?}");
+    }
+}
+
+#[test]
+fn b19_a_constant_column_gives_its_shift_and_finite_gradients() {
+    let mut layer = BatchNorm::<f64>::new(1, BatchNormConvention::PyTorch);
+    layer.parameters_mut()[1].value[0] = 0.7;
+    let x = column(&[0.1; 7]);
+    let y = forward(&mut layer, &x);
+    assert!(y.data().iter().all(|&y| y == 0.7), "{y:?}");
+    let dy = normal(7, 1, 9);
+    let mut dx = x.clone();
+    layer.backward(Saved { x: &x, y: &y, dy: &dy }, Some(&mut dx), Pass::default()).unwrap();
+    assert!(dx.data().iter().all(|dx| dx.is_finite()), "{dx:?}");
+}
+
+#[test]
 fn b18_population_statistics_are_those_of_the_whole_set() {
     let mut layer = BatchNorm::<f64>::new(1, BatchNormConvention::PyTorch);
     let all = column(&[1., 2., 3., 4., 2., 4., 6., 8.]);

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use tilewise_nn::{Epoch, History};
+use tilewise_nn::History;
 
 /// What was asked for on the command line.
 pub(crate) struct Options {
@@ -46,18 +46,6 @@ impl Options {
             }
         }
         Ok(Some(options))
-    }
-}
-
-/// One line per epoch, for those who have no terminal to watch the progress bar on.
-pub(crate) fn print_epochs(history: &History) {
-    for (i, epoch) in history.epochs.iter().enumerate() {
-        let Epoch { train_loss, valid_loss, valid_accuracy, .. } = epoch;
-        println!(
-            "epoch {:3}  training loss {train_loss:.4}  validation loss {valid_loss:.4}  \
-             accuracy {valid_accuracy:.4}",
-            i + 1
-        );
     }
 }
 

@@ -8,16 +8,23 @@ use crate::error::Error;
 use crate::matrix::Matrix;
 use crate::random::Random;
 
+/// Values whose draws are made together, so that the loop that applies them is one of vectors.
+const BLOCK: usize = 64;
+/// Different draws of 16 bits.
+const LEVELS: f64 = 65536.0;
+
 /// A dropout layer. Whether a value is kept is a function of the seed, the step and the value's
 /// position; the mask is drawn again in the backward pass instead of being stored.
 #[derive(Debug, Clone)]
 pub struct Dropout {
-    rate: f64,
+    /// Values whose 16 bits are below this are dropped.
+    drop_below: u16,
     random: Random,
 }
 
 impl Dropout {
-    /// A layer that drops each value with probability `rate`.
+    /// A layer that drops each value with probability `rate`, rounded to a multiple of 2^-16. The
+    /// mean is kept exactly for the rounded rate.
     ///
     /// # Errors
     /// If `rate` is not in [0, 1).
@@ -25,18 +32,33 @@ impl Dropout {
         if !(0.0..1.0).contains(&rate) {
             return Err(Error::argument("dropout rate", "at least 0 and below 1", rate));
         }
-        Ok(Self { rate, random: Random::new(seed) })
+        // Saturates just below 1, so that something is kept.
+        let drop_below = (rate * LEVELS).round() as u16;
+        Ok(Self { drop_below, random: Random::new(seed) })
     }
 
     fn apply<T: Float>(&self, x: &[T], y: &mut [T], step: u64) {
         let mask = self.random.stream(step);
-        let scale = T::from_f64(1.0 / (1.0 - self.rate));
-        // A rate below 1 fits: the product is at most 2^64 - 2^11.
-        let drop_below = (self.rate * (u64::MAX as f64)) as u64;
-        for (i, (x, y)) in x.iter().zip(y).enumerate() {
-            *y = if mask.bits_at(i as u64) < drop_below { T::ZERO } else { *x * scale };
+        let scale = T::from_f64(LEVELS / (LEVELS - f64::from(self.drop_below)));
+        for (block, (x, y)) in x.chunks(BLOCK).zip(y.chunks_mut(BLOCK)).enumerate() {
+            let draws = draws(&mask, block);
+            for ((x, y), draw) in x.iter().zip(y).zip(draws) {
+                let scaled = *x * scale;
+                *y = if draw >= self.drop_below { scaled } else { T::ZERO };
+            }
         }
     }
+}
+
+/// 16 random bits for each value of a block, four from each draw of the generator.
+fn draws(mask: &Random, block: usize) -> [u16; BLOCK] {
+    let mut draws = [0; BLOCK];
+    let first = block * (BLOCK / 4);
+    for (index, four) in draws.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let bits = mask.bits_at((first + index) as u64);
+        *four = [0, 16, 32, 48].map(|shift| (bits >> shift) as u16);
+    }
+    draws
 }
 
 impl<T: Float> Layer<T> for Dropout {

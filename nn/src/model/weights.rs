@@ -87,7 +87,7 @@ impl<T: Float> Sequential<T> {
             loaded.push(view);
         }
         if let Some(extra) = found.keys().min() {
-            let what = format!("tensor {extra}");
+            let what = format!("tensor {}", extra.escape_debug());
             return Err(Error::format(source, what, "only tensors of the model", "one more"));
         }
         self.assign(&loaded);
