@@ -18,7 +18,7 @@ use tilewise_kernels::Isa;
 const SAMPLE: Duration = Duration::from_millis(2);
 
 const USAGE: &str = "\
-usage: compare gemm|memory [--threads N] [--dtype f32|f64] [--rounds N]
+usage: compare gemm|memory|training [--threads N] [--dtype f32|f64] [--rounds N]
                [--sizes 64,128x10x256,784x512x128-tn,...]   (gemm: N or MxNxK)
                [--only TEXT]                                (cases whose id contains TEXT)
 TILEWISE_MAX_ISA chooses our path.";
@@ -75,7 +75,11 @@ impl Options {
             ("gemm", "f64") => Ok(cases::gemm::cases::<f64>(&self.shapes)),
             ("memory", "f32") => Ok(cases::memory_bound::<f32>()),
             ("memory", "f64") => Ok(cases::memory_bound::<f64>()),
-            ("gemm" | "memory", other) => Err(format!("--dtype: expected f32 or f64, got {other}")),
+            ("training", "f32") => Ok(cases::training_step::cases::<f32>()),
+            ("training", "f64") => Ok(cases::training_step::cases::<f64>()),
+            ("gemm" | "memory" | "training", other) => {
+                Err(format!("--dtype: expected f32 or f64, got {other}"))
+            }
             _ => Err(USAGE.into()),
         }
     }

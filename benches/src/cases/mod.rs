@@ -4,9 +4,11 @@ pub mod activation;
 pub mod batch_norm;
 pub mod cross_entropy;
 pub mod gemm;
+mod naive_network;
 pub mod optimizer;
 pub mod reduce;
 pub mod softmax;
+pub mod training_step;
 pub mod vector_math;
 
 use tilewise_kernels::{Float, MatMut, MatRef};
