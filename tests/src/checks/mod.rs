@@ -1,0 +1,3 @@
+//! One oracle per family of operations.
+
+pub mod activation;

@@ -1,0 +1,42 @@
+//! Every operation against its naive twin on every available path, on cases drawn from random bytes:
+//! the same bytes, and the same oracle, that the fuzz targets use.
+
+use std::fmt::Debug;
+
+use arbitrary::{Arbitrary, Unstructured};
+use proptest::collection::vec;
+use proptest::prelude::{ProptestConfig, Strategy, any};
+use proptest::test_runner::{FileFailurePersistence, TestCaseError, TestRunner};
+use tilewise_kernels::Isa;
+use tilewise_tests::checks;
+use tilewise_tests::isas::each_isa;
+
+/// Draws `cases` cases for every path. A failure prints the shrunken case, its seed included, and
+/// is kept beside this file, to be tried first the next time.
+fn holds<C>(cases: u32, check: fn(Isa, &C) -> Result<(), String>)
+where
+    C: for<'a> Arbitrary<'a> + Debug,
+{
+    each_isa(|isa| {
+        let kept = FileFailurePersistence::WithSource("regressions");
+        let config = ProptestConfig {
+            cases,
+            failure_persistence: Some(Box::new(kept)),
+            ..ProptestConfig::with_source_file(file!())
+        };
+        let bytes = vec(any::<u8>(), 0..128);
+        let drawn = bytes.prop_map(|bytes| {
+            C::arbitrary(&mut Unstructured::new(&bytes))
+                .expect("exhausted bytes give the least case")
+        });
+        let outcome = TestRunner::new(config).run(&drawn, |case| {
+            check(isa, &case).map_err(|finding| TestCaseError::fail(format!("on {isa}: {finding}")))
+        });
+        outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    });
+}
+
+#[test]
+fn activations_match_their_twin() {
+    holds(300, checks::activation::check);
+}
