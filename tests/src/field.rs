@@ -25,11 +25,15 @@ pub struct Layout {
     /// Unused elements between one row (or column) and the next.
     #[arbitrary(with = |u: &mut Unstructured<'_>| u.choose(&[0, 0, 1, 3, 17]).copied())]
     pub gap: usize,
+    /// Whether all rows (or columns) share their elements: a stride of 0. For inputs only.
+    #[arbitrary(with = |u: &mut Unstructured<'_>| u.ratio(15u8, 16).map(|dense| !dense))]
+    pub repeated: bool,
 }
 
 impl Layout {
     /// Dense rows that start at a 64-byte boundary.
-    pub const DENSE: Self = Self { offset: 0, column_major: false, step: 1, gap: 0 };
+    pub const DENSE: Self =
+        Self { offset: 0, column_major: false, step: 1, gap: 0, repeated: false };
 
     /// The same, `offset` elements further on.
     #[must_use]
@@ -37,15 +41,22 @@ impl Layout {
         Self { offset: self.offset + offset, ..self }
     }
 
+    /// The same with every element in a place of its own: what an output needs.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { repeated: false, ..self }
+    }
+
     /// The same with contiguous rows: what row-wise operations need.
     #[must_use]
     pub fn rowwise(self) -> Self {
-        Self { column_major: false, step: 1, ..self }
+        Self { column_major: false, step: 1, repeated: false, ..self }
     }
 
     fn strides(self, [rows, cols]: [usize; 2]) -> [usize; 2] {
         let inner = if self.column_major { rows } else { cols };
-        let outer_stride = inner.saturating_sub(1) * self.step + 1 + self.gap;
+        let extent = inner.saturating_sub(1) * self.step + 1;
+        let outer_stride = if self.repeated { 0 } else { extent + self.gap };
         if self.column_major { [self.step, outer_stride] } else { [outer_stride, self.step] }
     }
 }
@@ -61,7 +72,7 @@ pub struct Field<T> {
 }
 
 impl<T: Real> Field<T> {
-    /// A matrix with the given elements, row by row.
+    /// A matrix with the given elements, row by row; of repeated ones the last row stays.
     ///
     /// # Panics
     /// If there are not `shape[0] * shape[1]` values.
@@ -158,7 +169,7 @@ mod tests {
 
     #[test]
     fn elements_come_back_and_a_stray_write_is_seen() {
-        let layout = Layout { offset: 3, column_major: true, step: 2, gap: 1 };
+        let layout = Layout { offset: 3, column_major: true, step: 2, gap: 1, repeated: false };
         let mut field = Field::new(layout, [2, 3], &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(field.values(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(field.view().at(1, 2), 6.0);

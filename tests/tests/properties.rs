@@ -40,3 +40,8 @@ where
 fn activations_match_their_twin() {
     holds(300, checks::activation::check);
 }
+
+#[test]
+fn products_match_their_twin() {
+    holds(400, checks::gemm::check);
+}

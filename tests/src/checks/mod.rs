@@ -1,3 +1,4 @@
 //! One oracle per family of operations.
 
 pub mod activation;
+pub mod gemm;

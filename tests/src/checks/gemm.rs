@@ -1,0 +1,200 @@
+//! Matrix multiplication.
+
+use arbitrary::{Arbitrary, Unstructured};
+use tilewise_kernels::{Activation, Blocking, Exec, Gemm, Isa, MatMut, MatRef, naive};
+
+use super::activation::{ALL, forward_bound};
+use crate::compare::{Magnitude, expect, limited};
+use crate::data::{Rng, Values, size};
+use crate::field::{Field, Layout};
+use crate::laws::{one_result, unexpected};
+use crate::real::{Real, widen};
+
+/// Factors that matter: the special-cased ones, signs, and one that rounds.
+const FACTORS: [f64; 6] = [1.0, 0.0, -1.0, 0.5, 0.3, -2.7];
+
+/// One product.
+#[derive(Debug, Clone, Arbitrary)]
+pub struct Case {
+    /// Rows of A and C.
+    #[arbitrary(with = |u: &mut Unstructured<'_>| size(u, 70))]
+    pub m: usize,
+    /// Columns of B and C.
+    #[arbitrary(with = |u: &mut Unstructured<'_>| size(u, 70))]
+    pub n: usize,
+    /// Columns of A, rows of B.
+    #[arbitrary(with = |u: &mut Unstructured<'_>| size(u, 90))]
+    pub k: usize,
+    /// Where A, B and C lie.
+    pub layouts: [Layout; 3],
+    /// The kinds of values of A, B and C.
+    pub values: [Values; 3],
+    /// The factor of the product.
+    #[arbitrary(with = |u: &mut Unstructured<'_>| u.choose(&FACTORS).copied())]
+    pub alpha: f64,
+    /// The factor of the old C; at zero C holds NaN, which must not be read.
+    #[arbitrary(with = |u: &mut Unstructured<'_>| u.choose(&FACTORS).copied())]
+    pub beta: f64,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// What is applied last.
+    #[arbitrary(with = |u: &mut Unstructured<'_>| u.choose(&ALL).copied())]
+    pub activation: Activation,
+    /// Forced block sizes `kc`, `mc`, `nc`.
+    #[arbitrary(with = blocking)]
+    pub blocking: Option<[usize; 3]>,
+    /// Elements by which the second alignment differs.
+    #[arbitrary(with = |u: &mut Unstructured<'_>| u.int_in_range(0..=17))]
+    pub shift: usize,
+    /// Of the values.
+    pub seed: u64,
+}
+
+fn blocking(u: &mut Unstructured<'_>) -> arbitrary::Result<Option<[usize; 3]>> {
+    let mut below = |most| u.int_in_range(0..=most);
+    let blocks = [below(40)?, below(40)?, below(80)?];
+    Ok(u.arbitrary::<bool>()?.then_some(blocks))
+}
+
+impl Case {
+    /// A plain product of dense matrices.
+    pub fn plain(m: usize, n: usize, k: usize) -> Self {
+        Self {
+            m,
+            n,
+            k,
+            layouts: [Layout::DENSE; 3],
+            values: [Values::Normal; 3],
+            alpha: 1.0,
+            beta: 0.0,
+            bias: false,
+            activation: Activation::Identity,
+            blocking: None,
+            shift: 0,
+            seed: 1,
+        }
+    }
+}
+
+/// The operands of a case.
+struct Operands<T> {
+    a: Vec<T>,
+    b: Vec<T>,
+    c: Vec<T>,
+    bias: Vec<T>,
+}
+
+/// Checks `f32` and `f64`.
+///
+/// # Errors
+/// What differs, where and by how much.
+pub fn check(isa: Isa, case: &Case) -> Result<(), String> {
+    check_as::<f32>(isa, case)?;
+    check_as::<f64>(isa, case)
+}
+
+fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
+    let &Case { m, n, k, .. } = case;
+    let stream = |i: u64| Rng::new(case.seed, i);
+    // A repeated operand is what its field holds.
+    let held = |layout, shape, values: Vec<T>| Field::new(layout, shape, &values).values();
+    let operands = Operands {
+        a: held(case.layouts[0], [m, k], case.values[0].fill(m * k, &mut stream(0))),
+        b: held(case.layouts[1], [k, n], case.values[1].fill(k * n, &mut stream(1))),
+        c: match case.beta {
+            0.0 => vec![T::NAN; m * n],
+            _ => case.values[2].fill(m * n, &mut stream(2)),
+        },
+        bias: case.values[2].fill(n, &mut stream(3)),
+    };
+    let got = one_result(isa, case.shift, |exec, shift| multiply(case, &operands, exec, shift))?;
+    let want = reference(case, &operands)?;
+    for (at, (got, want)) in got.iter().zip(want).enumerate() {
+        let place = [at / n, at % n];
+        let bound = bound(case, &operands, place, want);
+        expect("c", place, *got, want, bound)?;
+    }
+    Ok(())
+}
+
+fn multiply<T: Real>(
+    case: &Case,
+    operands: &Operands<T>,
+    exec: Exec,
+    shift: usize,
+) -> Result<Vec<T>, String> {
+    let &Case { m, n, k, .. } = case;
+    let [a, b, c] = case.layouts.map(|layout| layout.shifted(shift));
+    let a = Field::new(a, [m, k], &operands.a);
+    let b = Field::new(b, [k, n], &operands.b);
+    let mut c = Field::new(c.apart(), [m, n], &operands.c);
+    let bias = Field::vector(shift, &operands.bias);
+    let mut gemm = Gemm::new(a.view(), b.view())
+        .map_err(unexpected)?
+        .alpha(T::from_f64(case.alpha))
+        .beta(T::from_f64(case.beta))
+        .activation(case.activation);
+    if case.bias {
+        gemm = gemm.bias(bias.slice());
+    }
+    if let Some([kc, mc, nc]) = case.blocking {
+        gemm = gemm.blocking(Blocking { kc, mc, nc });
+    }
+    gemm.run(c.view_mut(), exec).map_err(unexpected)?;
+    c.intact("c").map(|()| c.values())
+}
+
+/// The twin in f64, and then the extras that it leaves out.
+fn reference<T: Real>(case: &Case, operands: &Operands<T>) -> Result<Vec<f64>, String> {
+    let &Case { m, n, k, .. } = case;
+    let [a, b] = [widen(&operands.a), widen(&operands.b)];
+    let mut c = widen(&operands.c);
+    let a = MatRef::new(&a, m, k).map_err(unexpected)?;
+    let b = MatRef::new(&b, k, n).map_err(unexpected)?;
+    let [alpha, beta] = factors::<T>(case);
+    naive::gemm(alpha, a, b, beta, MatMut::new(&mut c, m, n).map_err(unexpected)?);
+    if case.bias {
+        let bias = operands.bias.iter().cycle();
+        c.iter_mut().zip(bias).for_each(|(c, bias)| *c += bias.to_f64());
+    }
+    let mut result = vec![0.0; m * n];
+    naive::activate(case.activation, &c, &mut result);
+    Ok(result)
+}
+
+/// The factors as the operation gets them.
+fn factors<T: Real>(case: &Case) -> [f64; 2] {
+    [case.alpha, case.beta].map(|x| T::from_f64(x).to_f64())
+}
+
+/// How far a correct element `(i, j)` may be from the reference `want`.
+///
+/// A product a*b meets at most: 1 rounding of its own where multiplication and addition are not
+/// fused; kc - 1 in the sum of its block, in whatever order; 1 by alpha; one for each further block
+/// added to C, and kc + blocks <= k + 1; 1 by the bias. That is k + 3; beta * C meets no more. The
+/// f64 reference errs likewise with its own u: for f64 that doubles the bound, for f32 one more
+/// rounding covers it. The activation multiplies the error by its Lipschitz constant and adds its
+/// own ulps.
+fn bound<T: Real>(case: &Case, operands: &Operands<T>, [i, j]: [usize; 2], want: f64) -> f64 {
+    let &Case { n, k, .. } = case;
+    let [alpha, beta] = factors::<T>(case);
+    let (mut magnitude, mut before_alpha) = (Magnitude::default(), Magnitude::default());
+    for p in 0..k {
+        let product = operands.a[i * k + p].to_f64() * operands.b[p * n + j].to_f64();
+        before_alpha.add(product);
+        magnitude.add(alpha * product);
+    }
+    if beta != 0.0 {
+        magnitude.add(beta * operands.c[i * n + j].to_f64());
+    }
+    if case.bias {
+        magnitude.add(operands.bias[j].to_f64());
+    }
+    let roundings = (k + 3) as f64;
+    let roundings = if T::UNIT > f64::UNIT { roundings + 1.0 } else { 2.0 * roundings };
+    // What overflows before a small alpha has overflowed; what underflows before it is scaled.
+    let underflow = roundings * T::TINY * alpha.abs();
+    let before = limited::<T>(before_alpha.total(), magnitude.bound::<T>(roundings) + underflow);
+    let lipschitz = if case.activation == Activation::Sigmoid { 0.25 } else { 1.0 };
+    lipschitz * before + forward_bound::<T>(case.activation, want)
+}
