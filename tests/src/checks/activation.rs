@@ -91,7 +91,9 @@ fn backward<T: Real>(
 /// The claimed ulps of the function, an ulp being at most 2 u |y|; at least subnormal spacing.
 pub fn forward_bound<T: Real>(f: Activation, y: f64) -> f64 {
     match f {
-        Activation::Sigmoid | Activation::Tanh => ULP * (2.0 * T::UNIT * y.abs() + T::TINY),
+        Activation::Sigmoid | Activation::Tanh if y.is_finite() => {
+            ULP * (2.0 * T::UNIT * y.abs() + T::TINY)
+        }
         _ => 0.0,
     }
 }
