@@ -3,9 +3,9 @@
 use crate::real::Real;
 
 /// gamma_n = n u / (1 - n u): n roundings of relative error u each, compounded (Higham, *Accuracy and
-/// Stability of Numerical Algorithms*, lemma 3.1). A count may be fractional: an error of 1 ulp is 2 u.
+/// Stability of Numerical Algorithms*, lemma 3.1), by a fast path and its reference together.
 pub fn gamma<T: Real>(n: f64) -> f64 {
-    let nu = n * T::UNIT;
+    let nu = n * T::STEP;
     assert!(nu < 0.5, "a bound that says nothing: {n} roundings");
     nu / (1.0 - nu)
 }
@@ -21,7 +21,25 @@ pub fn within<T: Real>(got: T, want: f64, bound: f64) -> bool {
         return true;
     }
     let got = got.to_f64();
-    got == want || (got - want).abs() <= bound
+    let overflowed = got.is_infinite() && got.signum() == want.signum();
+    got == want
+        || (got - want).abs() <= bound
+        || (overflowed && rounds_away::<T>(want.abs() + bound))
+}
+
+/// Whether a value of this size rounds to infinity: beyond the largest one by half a unit or more.
+fn rounds_away<T: Real>(size: f64) -> bool {
+    T::from_f64(size) == T::INFINITY
+}
+
+/// The distance between neighbours of type `T` at `x`.
+pub fn ulp<T: Real>(x: f64) -> f64 {
+    if x == 0.0 || !x.is_finite() {
+        return T::TINY;
+    }
+    // The power of two at or below |x|, exactly: the value with its fraction cleared.
+    let power = f64::from_bits(x.abs().to_bits() & 0x7FF0_0000_0000_0000);
+    (power * 2.0 * T::UNIT).max(T::TINY)
 }
 
 /// Checks one element.
@@ -105,8 +123,16 @@ mod tests {
         assert!(!within(f32::NAN, 1.0, 1.0));
         assert!(!within(1.0f32, f64::NAN, f64::INFINITY));
         assert!(!within(f32::INFINITY, f64::NEG_INFINITY, 1.0));
-        assert!(!within(f32::INFINITY, 1.0, 1e300));
+        assert!(!within(f32::INFINITY, 1.0, 1e30));
         assert!(!within(1.0f32, 1.0 + 1e-6, 1e-7));
+    }
+
+    #[test]
+    fn an_ulp_is_the_distance_of_neighbours() {
+        for x in [1.0f32, 1.5, 3.9, 1e-40, 1e30] {
+            assert_eq!(ulp::<f32>(x.into()), f64::from(x.next_up()) - f64::from(x));
+        }
+        assert_eq!(ulp::<f64>(0.7), f64::EPSILON / 2.0);
     }
 
     #[test]

@@ -12,3 +12,4 @@ pub mod isas;
 pub mod laws;
 pub mod real;
 pub mod source;
+pub mod tracked;

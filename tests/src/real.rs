@@ -6,6 +6,11 @@ use tilewise_kernels::Float;
 pub trait Real: Float + std::fmt::LowerExp {
     /// Unit roundoff u: a rounded result is exact * (1 + d) with |d| <= u.
     const UNIT: f64;
+    /// Unit roundoff of this type and of the `f64` reference together: what one step of a fast path
+    /// and the same step of its reference may differ by.
+    const STEP: f64 = Self::UNIT + f64::EPSILON / 2.0;
+    /// The error of the reference's own elementary functions, in ulp of this type.
+    const REFERENCE_ULPS: f64;
     /// The smallest positive value; half of it is what an underflowing rounding loses at most.
     const TINY: f64;
     /// The largest finite value.
@@ -19,6 +24,7 @@ pub trait Real: Float + std::fmt::LowerExp {
 
 impl Real for f32 {
     const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+    const REFERENCE_ULPS: f64 = 1e-8;
     const TINY: f64 = 1.401_298_464_324_817e-45;
     const LIMIT: f64 = f32::MAX as f64;
     const CANARY: Self = f32::from_bits(0x7FC0_BEEF);
@@ -30,6 +36,7 @@ impl Real for f32 {
 
 impl Real for f64 {
     const UNIT: f64 = f64::EPSILON / 2.0;
+    const REFERENCE_ULPS: f64 = 1.0;
     const TINY: f64 = 5e-324;
     const LIMIT: f64 = f64::MAX;
     const CANARY: Self = f64::from_bits(0x7FF8_0000_DEAD_BEEF);
