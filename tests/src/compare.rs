@@ -35,11 +35,11 @@ fn rounds_away<T: Real>(size: f64) -> bool {
 /// The distance between neighbours of type `T` at `x`.
 pub fn ulp<T: Real>(x: f64) -> f64 {
     if x == 0.0 || !x.is_finite() {
-        return T::TINY;
+        return T::LEAST;
     }
     // The power of two at or below |x|, exactly: the value with its fraction cleared.
     let power = f64::from_bits(x.abs().to_bits() & 0x7FF0_0000_0000_0000);
-    (power * 2.0 * T::UNIT).max(T::TINY)
+    (power * 2.0 * T::UNIT).max(T::LEAST)
 }
 
 /// Checks one element.
@@ -100,7 +100,7 @@ impl Magnitude {
     /// The error bound of a sum of these terms in which each passes `roundings` roundings;
     /// infinite where a partial sum may overflow.
     pub fn bound<T: Real>(self, roundings: f64) -> f64 {
-        limited::<T>(self.0, gamma::<T>(roundings) * self.0 + roundings * T::TINY)
+        limited::<T>(self.0, gamma::<T>(roundings) * self.0 + roundings * T::LEAST)
     }
 }
 

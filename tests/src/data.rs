@@ -112,7 +112,7 @@ fn special<T: Real>(rng: &mut Rng) -> f64 {
         f64::NEG_INFINITY,
         0.0,
         -0.0,
-        T::TINY,
+        T::LEAST,
         -T::MIN_POSITIVE.to_f64(),
         // The largest finite value is left out: in f64 the reference itself would overflow.
         1e30,

@@ -12,7 +12,7 @@ pub trait Real: Float + std::fmt::LowerExp {
     /// The error of the reference's own elementary functions, in ulp of this type.
     const REFERENCE_ULPS: f64;
     /// The smallest positive value; half of it is what an underflowing rounding loses at most.
-    const TINY: f64;
+    const LEAST: f64;
     /// The largest finite value.
     const LIMIT: f64;
     /// A quiet NaN with a payload that no arithmetic makes: marks memory nobody may write.
@@ -25,7 +25,7 @@ pub trait Real: Float + std::fmt::LowerExp {
 impl Real for f32 {
     const UNIT: f64 = f32::EPSILON as f64 / 2.0;
     const REFERENCE_ULPS: f64 = 1e-8;
-    const TINY: f64 = 1.401_298_464_324_817e-45;
+    const LEAST: f64 = 1.401_298_464_324_817e-45;
     const LIMIT: f64 = f32::MAX as f64;
     const CANARY: Self = f32::from_bits(0x7FC0_BEEF);
 
@@ -37,7 +37,7 @@ impl Real for f32 {
 impl Real for f64 {
     const UNIT: f64 = f64::EPSILON / 2.0;
     const REFERENCE_ULPS: f64 = 1.0;
-    const TINY: f64 = 5e-324;
+    const LEAST: f64 = 5e-324;
     const LIMIT: f64 = f64::MAX;
     const CANARY: Self = f64::from_bits(0x7FF8_0000_DEAD_BEEF);
 

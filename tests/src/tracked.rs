@@ -50,7 +50,7 @@ impl<T: Real> Tracked<T> {
 
     /// A value whose operands contribute `inherited` and that is rounded on top.
     fn rounded(value: f64, inherited: f64) -> Self {
-        Self::new(value, inherited + T::STEP * (value.abs() + inherited) + T::TINY)
+        Self::new(value, inherited + T::STEP * (value.abs() + inherited) + T::LEAST)
     }
 
     /// The square root.

@@ -45,3 +45,13 @@ fn activations_match_their_twin() {
 fn products_match_their_twin() {
     holds(400, checks::gemm::check);
 }
+
+#[test]
+fn elementary_functions_match_their_twin() {
+    holds(300, checks::vector_math::check);
+}
+
+#[test]
+fn softmax_matches_its_twin() {
+    holds(400, checks::softmax::check);
+}

@@ -190,7 +190,7 @@ fn bound<T: Real>(case: &Case, operands: &Operands<T>, [i, j]: [usize; 2], want:
     }
     let roundings = (k + 3) as f64;
     // What overflows before a small alpha has overflowed; what underflows before it is scaled.
-    let underflow = roundings * T::TINY * alpha.abs();
+    let underflow = roundings * T::LEAST * alpha.abs();
     let before = limited::<T>(before_alpha.total(), magnitude.bound::<T>(roundings) + underflow);
     let lipschitz = if case.activation == Activation::Sigmoid { 0.25 } else { 1.0 };
     lipschitz * before + forward_bound::<T>(case.activation, want)

@@ -2,3 +2,5 @@
 
 pub mod activation;
 pub mod gemm;
+pub mod softmax;
+pub mod vector_math;
