@@ -55,3 +55,13 @@ fn elementary_functions_match_their_twin() {
 fn softmax_matches_its_twin() {
     holds(400, checks::softmax::check);
 }
+
+#[test]
+fn cross_entropy_matches_its_twin() {
+    holds(300, checks::cross_entropy::check);
+}
+
+#[test]
+fn sigmoid_cross_entropy_matches_its_twin() {
+    holds(300, checks::sigmoid_cross_entropy::check);
+}

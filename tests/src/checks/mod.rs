@@ -1,6 +1,8 @@
 //! One oracle per family of operations.
 
 pub mod activation;
+pub mod cross_entropy;
 pub mod gemm;
+pub mod sigmoid_cross_entropy;
 pub mod softmax;
 pub mod vector_math;
