@@ -10,6 +10,7 @@ pub mod data;
 pub mod field;
 pub mod isas;
 pub mod laws;
+pub mod moments;
 pub mod real;
 pub mod source;
 pub mod tracked;

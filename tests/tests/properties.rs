@@ -65,3 +65,8 @@ fn cross_entropy_matches_its_twin() {
 fn sigmoid_cross_entropy_matches_its_twin() {
     holds(300, checks::sigmoid_cross_entropy::check);
 }
+
+#[test]
+fn reductions_match_their_twin() {
+    holds(150, checks::reduce::check);
+}

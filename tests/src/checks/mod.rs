@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod cross_entropy;
 pub mod gemm;
+pub mod reduce;
 pub mod sigmoid_cross_entropy;
 pub mod softmax;
 pub mod vector_math;
