@@ -70,3 +70,13 @@ fn sigmoid_cross_entropy_matches_its_twin() {
 fn reductions_match_their_twin() {
     holds(150, checks::reduce::check);
 }
+
+#[test]
+fn batch_norm_matches_its_twin() {
+    holds(200, checks::batch_norm::check);
+}
+
+#[test]
+fn optimizer_steps_match_their_twins() {
+    holds(300, checks::optimizer::check);
+}

@@ -1,8 +1,10 @@
 //! One oracle per family of operations.
 
 pub mod activation;
+pub mod batch_norm;
 pub mod cross_entropy;
 pub mod gemm;
+pub mod optimizer;
 pub mod reduce;
 pub mod sigmoid_cross_entropy;
 pub mod softmax;
