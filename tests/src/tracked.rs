@@ -69,6 +69,15 @@ impl<T: Real> Tracked<T> {
         Self::new(self.value.exp(), most - low + (ulps + T::REFERENCE_ULPS) * ulp::<T>(most))
     }
 
+    /// e^x for x <= 0 by the function of the softmax family: within 1.1 ulp, and where the value is
+    /// not, or by 1 % only just, above the least normal one, perhaps 0.
+    #[must_use]
+    pub fn decay(self) -> Self {
+        let power = self.exp(1.1);
+        let flushed = power.value < 1.01 * T::MIN_POSITIVE.to_f64();
+        power.widened(if flushed { power.value } else { 0.0 })
+    }
+
     /// ln x by a function that is off by at most `ulps`.
     #[must_use]
     pub fn ln(self, ulps: f64) -> Self {
@@ -150,9 +159,13 @@ impl<T: Real> Mul for Tracked<T> {
     }
 }
 
-/// |a| * b, where 0 times anything is 0.
+/// |a| times the bound b, where 0 times anything is 0, except 0 times what may have overflowed.
 fn product(a: f64, b: f64) -> f64 {
-    if a == 0.0 || b == 0.0 { 0.0 } else { a.abs() * b }
+    match b == f64::INFINITY {
+        true => b,
+        false if a == 0.0 || b == 0.0 => 0.0,
+        false => a.abs() * b,
+    }
 }
 
 impl<T: Real> Div for Tracked<T> {

@@ -5,7 +5,7 @@ use tilewise_kernels::{
     Exec, Isa, Loss, MatMut, MatRef, Reduction, SoftmaxCrossEntropy, Targets, naive,
 };
 
-use super::vector_math::{EXP_ULPS, LN_ULPS};
+use super::vector_math::LN_ULPS;
 use crate::compare::{expect, gamma};
 use crate::data::{Rng, Values, size};
 use crate::field::{Field, Layout};
@@ -228,7 +228,7 @@ impl<T: Real> RowBounds<T> {
         }
         let row = &operands.logits[i * case.classes..][..case.classes];
         let shifted = shifted(row);
-        let sum = Tracked::sum(shifted.iter().map(|d| d.exp(EXP_ULPS)));
+        let sum = Tracked::sum(shifted.iter().map(|d| d.decay()));
         let one = Tracked::exact(T::ONE);
         let keep = one - Tracked::exact(operands.smoothing);
         let floor = Tracked::constant(operands.smoothing.to_f64() / case.classes as f64);
@@ -256,7 +256,7 @@ impl<T: Real> RowBounds<T> {
         let scale = Tracked::constant(scale(case, operands));
         let share = mass * scale / sum;
         let gradient = classes
-            .map(|j| shifted[j].exp(EXP_ULPS) * share - spread[j] * scale - peak(j) * scale)
+            .map(|j| shifted[j].decay() * share - spread[j] * scale - peak(j) * scale)
             .collect();
         Self { loss: Tracked::sum(terms), gradient }
     }

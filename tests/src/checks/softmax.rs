@@ -111,13 +111,13 @@ impl<T: Real> RowBounds<T> {
             f64::NEG_INFINITY => row.iter().map(|_| Tracked::exact(T::ZERO)).collect(),
             _ => row.iter().map(|&x| Tracked::exact(x) - max).collect(),
         };
-        let sum = Tracked::sum(shifted.iter().map(|d| d.exp(EXP_ULPS)));
+        let sum = Tracked::sum(shifted.iter().map(|d| d.decay()));
         Self { max, shifted, sum }
     }
 
     /// exp(x - max) times the rounded reciprocal of the sum.
     fn softmax(&self, j: usize) -> Tracked<T> {
-        self.shifted[j].exp(EXP_ULPS) * (Tracked::exact(T::ONE) / self.sum)
+        self.shifted[j].decay() * (Tracked::exact(T::ONE) / self.sum)
     }
 
     /// (x - max) - ln sum.
