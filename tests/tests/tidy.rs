@@ -10,8 +10,10 @@ const MAX_FUNCTION_LINES: usize = 60;
 /// About five; one more for the free function of an operation with two outputs.
 const MAX_PARAMETERS: usize = 6;
 
-/// The rooms of the kernels that may hold `unsafe`: a directory ends in `/`.
-const UNSAFE_ROOMS: [&str; 10] = [
+/// The rooms that may hold `unsafe`: a directory ends in `/`.
+const UNSAFE_ROOMS: [&str; 11] = [
+    // The peers' own interfaces are unsafe.
+    "benches/src/peers.rs",
     "kernels/src/simd/",
     "kernels/src/dispatch.rs",
     "kernels/src/gemm/pack.rs",
@@ -53,8 +55,9 @@ const FORBIDDEN: [(&str, &str, &str); 22] = [
 /// The only files of `gemm/` that may hold instructions.
 const GEMM_ARCH: [&str; 1] = ["kernels/src/gemm/amx.rs"];
 
-/// Files of `ops/` that serve operations and are none: each is reached through those it serves.
-const HELPERS: [&str; 2] = ["mod", "elementwise"];
+/// Files of `ops/` that serve operations and are none: loops over elements and along rows, and the
+/// search for a value outside its range. Each is reached through those it serves.
+const HELPERS: [&str; 4] = ["mod", "elementwise", "rows", "range"];
 
 /// Operations with a fuzz target, and its name.
 const FUZZED: [(&str, &str); 3] =
@@ -181,6 +184,14 @@ fn families(all: &[Source]) -> BTreeSet<String> {
     names
 }
 
+/// A file of that name in `naive/`, or a function in one of another.
+fn has_twin(all: &[Source], family: &str) -> bool {
+    let mut files = all.iter().filter(|s| s.path.starts_with("kernels/src/naive/"));
+    let file = format!("kernels/src/naive/{family}.rs");
+    let function = format!("fn {family}<");
+    files.any(|s| s.path == file || s.code.contains(&function))
+}
+
 fn every_operation_is_complete(all: &[Source]) -> Vec<String> {
     let has = |path: &str| all.iter().any(|s| s.path == path);
     let benches: Vec<_> = all.iter().filter(|s| s.path.starts_with("benches/benches/")).collect();
@@ -191,8 +202,7 @@ fn every_operation_is_complete(all: &[Source]) -> Vec<String> {
                 found.push(format!("{family} has no {what}"));
             }
         };
-        let twin = format!("kernels/src/naive/{family}.rs");
-        need(has(&twin) || has(&format!("kernels/src/naive/{family}/mod.rs")), "naive twin");
+        need(has_twin(all, &family), "naive twin");
         need(has(&format!("tests/src/checks/{family}.rs")), "oracle in tests/src/checks");
         need(benches.iter().any(|s| s.text.contains(&family)), "benchmark in benches/benches");
         if let Some((_, target)) = FUZZED.iter().find(|(name, _)| *name == family) {
