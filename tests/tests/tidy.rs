@@ -194,7 +194,7 @@ fn has_twin(all: &[Source], family: &str) -> bool {
 
 fn every_operation_is_complete(all: &[Source]) -> Vec<String> {
     let has = |path: &str| all.iter().any(|s| s.path == path);
-    let benches: Vec<_> = all.iter().filter(|s| s.path.starts_with("benches/benches/")).collect();
+    let benches: Vec<_> = all.iter().filter(|s| s.path.starts_with("benches/")).collect();
     let mut found = Vec::new();
     for family in families(all) {
         let mut need = |there: bool, what: &str| {
@@ -204,7 +204,7 @@ fn every_operation_is_complete(all: &[Source]) -> Vec<String> {
         };
         need(has_twin(all, &family), "naive twin");
         need(has(&format!("tests/src/checks/{family}.rs")), "oracle in tests/src/checks");
-        need(benches.iter().any(|s| s.text.contains(&family)), "benchmark in benches/benches");
+        need(benches.iter().any(|s| s.text.contains(&family)), "benchmark in benches");
         if let Some((_, target)) = FUZZED.iter().find(|(name, _)| *name == family) {
             need(has(&format!("fuzz/fuzz_targets/{target}.rs")), "fuzz target");
         }
