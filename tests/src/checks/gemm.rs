@@ -1,10 +1,10 @@
 //! Matrix multiplication.
 
 use arbitrary::{Arbitrary, Unstructured};
-use tilewise_kernels::{Activation, Blocking, Exec, Gemm, Isa, MatMut, MatRef, naive};
+use tilewise_kernels::{Activation, Blocking, Exec, Gemm, Isa, MatMut, MatRef, PackedB, naive};
 
 use super::activation::{ALL, forward_bound};
-use crate::compare::{Magnitude, expect, limited};
+use crate::compare::{Magnitude, expect, limited, same_bits};
 use crate::data::{Rng, Values, size};
 use crate::field::{Field, Layout};
 use crate::laws::{one_result, unexpected};
@@ -108,6 +108,7 @@ fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
         bias: case.values[2].fill(n, &mut stream(3)),
     };
     let got = one_result(isa, case.shift, |exec, shift| multiply(case, &operands, exec, shift))?;
+    batch_and_packing_do_not_show(isa, case, &operands, &got)?;
     let want = reference(case, &operands)?;
     for (at, (got, want)) in got.iter().zip(want).enumerate() {
         let place = [at / n, at % n];
@@ -129,19 +130,53 @@ fn multiply<T: Real>(
     let b = Field::new(b, [k, n], &operands.b);
     let mut c = Field::new(c.apart(), [m, n], &operands.c);
     let bias = Field::vector(shift, &operands.bias);
-    let mut gemm = Gemm::new(a.view(), b.view())
-        .map_err(unexpected)?
-        .alpha(T::from_f64(case.alpha))
-        .beta(T::from_f64(case.beta))
-        .activation(case.activation);
+    let gemm = Gemm::new(a.view(), b.view()).map_err(unexpected)?;
+    configured(case, gemm, bias.slice()).run(c.view_mut(), exec).map_err(unexpected)?;
+    c.intact("c").map(|()| c.values())
+}
+
+fn configured<'a, T: Real>(case: &Case, gemm: Gemm<'a, T>, bias: &'a [T]) -> Gemm<'a, T> {
+    let [alpha, beta] = [case.alpha, case.beta].map(T::from_f64);
+    let mut gemm = gemm.alpha(alpha).beta(beta).activation(case.activation);
     if case.bias {
-        gemm = gemm.bias(bias.slice());
+        gemm = gemm.bias(bias);
     }
     if let Some([kc, mc, nc]) = case.blocking {
         gemm = gemm.blocking(Blocking { kc, mc, nc });
     }
-    gemm.run(c.view_mut(), exec).map_err(unexpected)?;
-    c.intact("c").map(|()| c.values())
+    gemm
+}
+
+/// Rows from `first` on, alone and with B packed beforehand, have the bits they have among all.
+/// Forced blocks are left out: packed panels come with blocks of their own.
+fn batch_and_packing_do_not_show<T: Real>(
+    isa: Isa,
+    case: &Case,
+    operands: &Operands<T>,
+    all: &[T],
+) -> Result<(), String> {
+    let &Case { m, n, k, .. } = case;
+    if m == 0 || case.blocking.is_some() {
+        return Ok(());
+    }
+    let first = Rng::new(case.seed, 4).below(m);
+    let a = Field::new(case.layouts[0], [m, k], &operands.a);
+    let b = Field::new(case.layouts[1], [k, n], &operands.b);
+    let packed = PackedB::for_isa(b.view(), isa).map_err(unexpected)?;
+    let rows = a.view().split_rows(first).1;
+    for (what, gemm) in [
+        ("rows in a smaller batch", Gemm::new(rows, b.view())),
+        ("rows with packed columns", Gemm::with_packed(rows, &packed)),
+    ] {
+        let old = &operands.c[first * n..];
+        let mut c = Field::new(case.layouts[2].apart(), [m - first, n], old);
+        configured(case, gemm.map_err(unexpected)?, &operands.bias)
+            .run(c.view_mut(), Exec::serial().isa(isa))
+            .map_err(unexpected)?;
+        c.intact(what)?;
+        same_bits(what, &c.values(), &all[first * n..])?;
+    }
+    Ok(())
 }
 
 /// The twin in f64, and then the extras that it leaves out.

@@ -1,0 +1,230 @@
+//! Written-down cases at the edges of vectors, tiles, strips and blocks, of every kind of values, at
+//! every alignment: what random cases may miss.
+
+use std::fmt::Debug;
+
+use arbitrary::{Arbitrary, Unstructured};
+use tilewise_kernels::Isa;
+use tilewise_tests::checks::{self, activation, batch_norm, cross_entropy, gemm, optimizer};
+use tilewise_tests::checks::{reduce, sigmoid_cross_entropy, softmax, vector_math};
+use tilewise_tests::data::{FINITE, Values};
+use tilewise_tests::field::Layout;
+use tilewise_tests::isas::each_isa;
+
+const KINDS: [Values; 11] = [
+    FINITE[0],
+    FINITE[1],
+    FINITE[2],
+    FINITE[3],
+    FINITE[4],
+    FINITE[5],
+    FINITE[6],
+    FINITE[7],
+    FINITE[8],
+    Values::Special,
+    Values::Infinite,
+];
+
+/// One less, one more and exactly: lanes of every path and type, and their first multiples.
+const EDGES: [usize; 15] = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65];
+
+/// The least case: what exhausted bytes give.
+fn least<C: for<'a> Arbitrary<'a>>() -> C {
+    C::arbitrary(&mut Unstructured::new(&[])).expect("exhausted bytes give the least case")
+}
+
+/// Checks all cases on every path and reports the first that fails.
+#[track_caller]
+fn all_hold<C: Debug>(
+    cases: impl IntoIterator<Item = C> + Clone,
+    check: fn(Isa, &C) -> Result<(), String>,
+) {
+    each_isa(|isa| {
+        for case in cases.clone() {
+            check(isa, &case).unwrap_or_else(|finding| panic!("on {isa}: {finding}\n{case:?}"));
+        }
+    });
+}
+
+#[test]
+fn products_at_the_edges_of_tiles() {
+    let sizes = [0, 1, 7, 8, 9, 16, 17, 48, 49];
+    let shapes = sizes.into_iter().flat_map(|m| sizes.map(|n| (m, n)));
+    let cases: Vec<_> = shapes
+        .flat_map(|(m, n)| [0, 1, 2, 33].map(|k| gemm::Case::plain(m, n, k)))
+        .enumerate()
+        .map(|(i, case)| gemm::Case { beta: [0.0, 1.0, -0.5][i % 3], bias: i % 2 == 1, ..case })
+        .collect();
+    all_hold(cases, gemm::check);
+}
+
+#[test]
+fn products_of_every_transposition_and_stride() {
+    let layouts: Vec<_> = [(1, 0), (1, 5), (2, 1)]
+        .into_iter()
+        .flat_map(|(step, gap)| {
+            [false, true].map(|column_major| Layout { column_major, step, gap, ..Layout::DENSE })
+        })
+        .collect();
+    let mut cases = Vec::new();
+    for &a in &layouts {
+        for &b in &layouts {
+            for &c in &layouts {
+                let plain = gemm::Case::plain(19, 50, 21);
+                cases.push(gemm::Case { layouts: [a, b, c], beta: 0.5, ..plain.clone() });
+                // Wide and flat ones go other ways.
+                let (m, n) = if cases.len() % 4 == 1 { (1, 35) } else { (35, 1) };
+                cases.push(gemm::Case { m, n, layouts: [a, b, c], ..plain });
+            }
+        }
+    }
+    all_hold(cases, gemm::check);
+}
+
+#[test]
+fn products_in_tiny_blocks() {
+    let mut cases = Vec::new();
+    for kc in [0, 1, 7, 16, 40] {
+        for mc in [1, 8, 9, 33] {
+            for nc in [0, 1, 16, 17, 64] {
+                let plain = gemm::Case::plain(34, 65, 41);
+                cases.push(gemm::Case { blocking: Some([kc, mc, nc]), beta: 1.0, ..plain });
+            }
+        }
+    }
+    all_hold(cases, gemm::check);
+}
+
+#[test]
+fn products_of_every_kind_of_values() {
+    let kinds = KINDS.into_iter().flat_map(|a| KINDS.map(|b| [a, b, Values::Special]));
+    let cases: Vec<_> = kinds
+        .enumerate()
+        .map(|(i, values)| {
+            let activation = activation::ALL[i % activation::ALL.len()];
+            gemm::Case { values, activation, beta: 0.3, ..gemm::Case::plain(9, 17, 12) }
+        })
+        .collect();
+    all_hold(cases, gemm::check);
+}
+
+#[test]
+fn products_longer_than_a_block_of_k() {
+    // Blocks are 4 KiB of a row: 1024 of f32, 512 of f64.
+    let cases = [511, 513, 1023, 1024, 1025, 2049].map(|k| gemm::Case::plain(5, 18, k));
+    all_hold(cases, gemm::check);
+}
+
+#[test]
+fn slices_of_every_length_kind_and_alignment() {
+    let mut places = Vec::new();
+    for (i, len) in EDGES.into_iter().enumerate() {
+        for (j, kind) in KINDS.into_iter().enumerate() {
+            places.push((len, kind, KINDS[(i + j) % KINDS.len()], (i * KINDS.len() + j) % 18));
+        }
+    }
+    let activations: Vec<_> = places
+        .iter()
+        .flat_map(|&(len, x, dy, shift)| {
+            activation::ALL.map(|f| activation::Case { len, f, x, dy, shift, seed: 2 })
+        })
+        .collect();
+    all_hold(activations, checks::activation::check);
+    let functions: Vec<_> = places
+        .iter()
+        .flat_map(|&(len, x, _, shift)| {
+            [1.0, 30.0, 300.0].map(|scale| vector_math::Case { len, x, scale, shift, seed: 3 })
+        })
+        .collect();
+    all_hold(functions, vector_math::check);
+    let losses: Vec<_> = places
+        .iter()
+        .map(|&(len, logits, _, shift)| sigmoid_cross_entropy::Case {
+            len,
+            logits,
+            shift,
+            scale: 30.0,
+            ..least()
+        })
+        .collect();
+    all_hold(losses, sigmoid_cross_entropy::check);
+    let steps: Vec<_> = places
+        .iter()
+        .enumerate()
+        .map(|(i, &(len, w, g, shift))| optimizer::Case {
+            len,
+            values: [w, g, FINITE[i % FINITE.len()]],
+            variant: (i * 37 % 256) as u8,
+            weight_decay: 0.01,
+            shift,
+            ..least()
+        })
+        .collect();
+    all_hold(steps, optimizer::check);
+}
+
+#[test]
+fn rows_of_every_length_and_kind() {
+    let mut rows = Vec::new();
+    let mut batches = Vec::new();
+    let mut matrices = Vec::new();
+    for (i, cols) in EDGES.into_iter().chain([127, 128, 129, 1000]).enumerate() {
+        for (j, x) in KINDS.into_iter().enumerate() {
+            let (dy, shift) = (KINDS[(i + j) % KINDS.len()], (i + 3 * j) % 18);
+            let layouts = [Layout { gap: j % 3, ..Layout::DENSE }; 2];
+            rows.push(softmax::Case { rows: 3, cols, layouts, x, dy, shift, seed: 4 });
+            let options = i * KINDS.len() + j;
+            batches.push(cross_entropy::Case {
+                rows: 4,
+                classes: cols.max(1),
+                logits: x,
+                probabilities: options % 2 == 1,
+                sum: options % 3 == 1,
+                weighted: options % 5 == 1,
+                smoothing: [0.0, 0.1][options % 4 / 2],
+                shift,
+                ..least()
+            });
+            let layout = layouts[0];
+            matrices.push(reduce::Case { rows: 3, cols, layout, values: x, shift, seed: 5 });
+            matrices.push(reduce::Case { rows: cols, cols: 3, layout, values: x, shift, seed: 5 });
+        }
+    }
+    all_hold(rows, softmax::check);
+    all_hold(batches, cross_entropy::check);
+    all_hold(matrices, reduce::check);
+}
+
+#[test]
+fn batches_of_every_shape_and_kind() {
+    // Channels at the edges of vectors and strips; rows at those of blocks; planes of every length.
+    let channels = EDGES.map(|channels| [5, channels, 1]);
+    let rows = [2, 3, 127, 128, 129, 257].map(|outer| [outer, 3, 1]);
+    let planes = EDGES.map(|inner| [3, 2, inner]);
+    let single = EDGES.map(|inner| [2, 1, inner]);
+    let shapes = [&channels[..], &rows, &planes, &single].concat();
+    let mut cases = Vec::new();
+    for (i, dims) in shapes.into_iter().enumerate() {
+        for (j, x) in KINDS.into_iter().enumerate() {
+            let (dy, relu, shift) = (KINDS[(i + j) % KINDS.len()], (i + j) % 2 == 0, j);
+            let (affine, epsilon, seed) = (Values::Normal, 1e-5, 6);
+            cases.push(batch_norm::Case { dims, x, dy, affine, epsilon, relu, shift, seed });
+        }
+    }
+    all_hold(cases, batch_norm::check);
+}
+
+#[test]
+fn batches_and_sums_longer_than_their_blocks() {
+    // Batch norm takes 4096 rows, and planes of 4096, at a time; reductions 16 times as many.
+    let tall = [[4097, 3, 1], [8193, 2, 1], [2, 2, 4099], [900, 2, 5]];
+    let cases: Vec<_> = tall
+        .into_iter()
+        .flat_map(|dims| [Values::Normal, Values::FarOffset].map(|x| (dims, x)))
+        .map(|(dims, x)| batch_norm::Case { dims, x, relu: true, ..least() })
+        .collect();
+    all_hold(cases, batch_norm::check);
+    let long = [(1, 70_000), (70_000, 1), (300, 300)];
+    let cases = long.map(|(rows, cols)| reduce::Case { rows, cols, ..least() });
+    all_hold(cases, reduce::check);
+}
