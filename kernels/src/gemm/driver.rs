@@ -220,21 +220,33 @@ pub(super) struct Block<'a, T> {
 
 impl<T: Float> Block<'_, T> {
     pub(super) fn tiles<S: Simd<T>>(&self, simd: S) {
-        let [rows, cols, k] = self.shape;
+        let [_, cols, _] = self.shape;
         if self.is_row() {
             return self.row(simd);
         }
+        let vectors = cols.div_ceil(S::LANES);
+        let whole = vectors / TileTable::<S, T>::VECTORS * TileTable::<S, T>::VECTORS;
+        if whole > 0 {
+            self.tiles_of(simd, [0, whole], TileTable::<S, T>::VECTORS);
+        }
+        if whole < vectors {
+            self.tiles_of(simd, [whole, vectors], vectors - whole);
+        }
+    }
+
+    /// The tiles of a range of vectors of columns, `wide` vectors each.
+    fn tiles_of<S: Simd<T>>(&self, simd: S, [first, end]: [usize; 2], wide: usize) {
+        let [rows, cols, k] = self.shape;
         // Loop 2: panels of A.
-        for (row, height) in panels(rows, TileTable::<S, T>::ROWS) {
+        for (row, height) in panels(rows, TileTable::<S, T>::most_rows(wide, self.packed[0])) {
             let (a, a_strides) = if self.packed[0] {
                 (self.a.start.wrapping_add(row * k), [1, height])
             } else {
                 (self.a.at(row, 0), self.a.strides)
             };
             // Loop 1: panels of B.
-            for (vector, vectors) in strips(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS) {
-                let col = vector * S::LANES;
-                let width = vectors * S::LANES;
+            for vector in (first..end).step_by(wide) {
+                let (col, width) = (vector * S::LANES, wide * S::LANES);
                 let (b, b_stride) = if self.packed[1] {
                     (self.b.start.wrapping_add(col * k), width)
                 } else {
@@ -251,7 +263,7 @@ impl<T: Float> Block<'_, T> {
                     last: width.min(cols - col) - (width - S::LANES),
                     scale: self.scale,
                 };
-                self.tile(simd, args, [height, vectors], [row, col]);
+                self.tile(simd, args, [height, wide], [row, col]);
             }
         }
     }
@@ -317,8 +329,8 @@ impl<T: Float> Block<'_, T> {
         tile: TileFn<S, T>,
         at: [usize; 2],
     ) {
-        /// The largest tile of all: 9 rows of 3 vectors of 16 lanes.
-        const MOST: usize = 9 * 3 * 16;
+        /// The largest tile of all: 14 rows of 2 vectors of 16 lanes.
+        const MOST: usize = 14 * 2 * 16;
         let c = Operand { start: args.c.cast_const(), ..self.c };
         let mut copy = [T::ZERO; MOST];
         let copy = &mut copy[..height * width];

@@ -72,6 +72,17 @@ impl<S: Simd<T>, T: Float> TileTable<S, T> {
     /// Columns of the largest tile.
     pub(super) const COLS: usize = Self::VECTORS * S::LANES;
 
+    /// Rows of the tallest tile of so many vectors: where fewer accumulators are taken by a row, more
+    /// rows keep the multiply-add units busy. Panels of a packed A have one height for all.
+    pub(super) fn most_rows(vectors: usize, packed: bool) -> usize {
+        match (S::REGISTERS, vectors) {
+            (32.., 1) if !packed => 12,
+            (32.., 2) if !packed => 14,
+            (16..32, 1) if !packed => 12,
+            _ => Self::ROWS,
+        }
+    }
+
     /// The tile of `rows x vectors`. `whole`: all its columns exist.
     pub(super) fn get(rows: usize, vectors: usize, whole: bool, packed: bool) -> TileFn<S, T> {
         if whole && rows == Self::ROWS && vectors == Self::VECTORS {
@@ -105,6 +116,22 @@ impl<S: Simd<T>, T: Float> TileTable<S, T> {
         }
     }
 
+    /// Whether tiles of so many vectors go beyond [`ROWS`](Self::ROWS).
+    const fn tall_exists(vectors: usize, packed: bool) -> bool {
+        !packed && vectors < Self::VECTORS
+    }
+
+    fn tall<const VECTORS: usize>(rows: usize) -> TileFn<S, T> {
+        match rows {
+            10 => enter::<S, T, 10, VECTORS, false, false>,
+            11 => enter::<S, T, 11, VECTORS, false, false>,
+            12 => enter::<S, T, 12, VECTORS, false, false>,
+            13 if const { S::REGISTERS >= 32 } => enter::<S, T, 13, VECTORS, false, false>,
+            14 if const { S::REGISTERS >= 32 } => enter::<S, T, 14, VECTORS, false, false>,
+            _ => unreachable!("a tile has 1 to most_rows rows"),
+        }
+    }
+
     fn edge_rows<const VECTORS: usize, const PACKED: bool>(rows: usize) -> TileFn<S, T> {
         match rows {
             1 => enter::<S, T, 1, VECTORS, false, PACKED>,
@@ -113,10 +140,17 @@ impl<S: Simd<T>, T: Float> TileTable<S, T> {
             4 => enter::<S, T, 4, VECTORS, false, PACKED>,
             5 if const { Self::ROWS >= 5 } => enter::<S, T, 5, VECTORS, false, PACKED>,
             6 if const { Self::ROWS >= 6 } => enter::<S, T, 6, VECTORS, false, PACKED>,
-            7 if const { Self::ROWS >= 7 } => enter::<S, T, 7, VECTORS, false, PACKED>,
-            8 if const { Self::ROWS >= 8 } => enter::<S, T, 8, VECTORS, false, PACKED>,
-            9 if const { Self::ROWS >= 9 } => enter::<S, T, 9, VECTORS, false, PACKED>,
-            _ => unreachable!("a tile has 1 to ROWS rows"),
+            7 if const { Self::ROWS >= 7 || Self::tall_exists(VECTORS, PACKED) } => {
+                enter::<S, T, 7, VECTORS, false, PACKED>
+            }
+            8 if const { Self::ROWS >= 8 || Self::tall_exists(VECTORS, PACKED) } => {
+                enter::<S, T, 8, VECTORS, false, PACKED>
+            }
+            9 if const { Self::ROWS >= 9 || Self::tall_exists(VECTORS, PACKED) } => {
+                enter::<S, T, 9, VECTORS, false, PACKED>
+            }
+            10.. if const { Self::tall_exists(VECTORS, PACKED) } => Self::tall::<VECTORS>(rows),
+            _ => unreachable!("a tile has 1 to most_rows rows"),
         }
     }
 }
