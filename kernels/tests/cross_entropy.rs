@@ -119,6 +119,20 @@ fn c12_sigmoid_cross_entropy_of_the_worked_examples() {
     });
 }
 
+fn with_options<'a, Z>(
+    work: SoftmaxCrossEntropy<'a, f64, Z>,
+    options: naive::CrossEntropyOptions<'a, f64>,
+) -> SoftmaxCrossEntropy<'a, f64, Z> {
+    let mut work = work.reduction(options.reduction).label_smoothing(options.label_smoothing);
+    if let Some(weights) = options.class_weights {
+        work = work.class_weights(weights);
+    }
+    if let Some(label) = options.ignore_index {
+        work = work.ignore_index(label);
+    }
+    work
+}
+
 #[test]
 fn every_option_agrees_with_the_naive_twin() {
     on_every_path(|exec| {
@@ -136,12 +150,8 @@ fn every_option_agrees_with_the_naive_twin() {
                     class_weights: (case & 4 != 0).then_some(&weights[..]),
                     ignore_index: (case & 8 != 0 && classes_given).then_some(0),
                 };
-                let mut work = SoftmaxCrossEntropy::new(view(&logits, rows), targets)
-                    .unwrap()
-                    .reduction(options.reduction)
-                    .label_smoothing(options.label_smoothing);
-                work = options.class_weights.map_or(work, |w| work.class_weights(w));
-                work = options.ignore_index.map_or(work, |label| work.ignore_index(label));
+                let work = SoftmaxCrossEntropy::new(view(&logits, rows), targets).unwrap();
+                let work = with_options(work, options);
                 let (mut d, mut want_d) = (vec![9.0; logits.len()], vec![9.0; logits.len()]);
                 let loss = work.loss_and_gradient(out(&mut d, rows), exec).unwrap();
                 let want = naive::softmax_cross_entropy(
@@ -150,6 +160,10 @@ fn every_option_agrees_with_the_naive_twin() {
                     options,
                     out(&mut want_d, rows),
                 );
+                let mut z = logits.clone();
+                let over = SoftmaxCrossEntropy::in_place(out(&mut z, rows), targets).unwrap();
+                assert_eq!(with_options(over, options).replace_by_gradient(exec).unwrap(), loss);
+                assert_eq!(z, d);
                 assert_eq!(loss.counted, want.counted);
                 let size = want.value.abs().max(1.0);
                 assert_close(&[loss.value / size], &[want.value / size], 1e-14);
@@ -207,7 +221,13 @@ fn infinite_and_nan_logits() {
         let mut d = [0.0; 4];
         let labels = [label];
         let work = SoftmaxCrossEntropy::new(view(&row, 1), Targets::Classes(&labels)).unwrap();
-        (work.loss_and_gradient(out(&mut d, 1), exec).unwrap().value, d)
+        let value = work.loss_and_gradient(out(&mut d, 1), exec).unwrap().value;
+        let mut z = row;
+        let over = SoftmaxCrossEntropy::in_place(out(&mut z, 1), Targets::Classes(&labels));
+        let again = over.unwrap().replace_by_gradient(exec).unwrap().value;
+        assert!(again == value || (again.is_nan() && value.is_nan()));
+        assert!(z.iter().zip(&d).all(|(z, d)| z == d || (z.is_nan() && d.is_nan())));
+        (value, d)
     };
     on_every_path(|exec| {
         assert_close(&[loss([NEG, 1.0, 1.0, NEG], 1, exec).0], &[2f64.ln()], 1e-15);
@@ -234,8 +254,8 @@ fn wrong_arguments_are_named_before_anything_is_written() {
     let labels = [0, 4, 1];
     let work = SoftmaxCrossEntropy::new(view(&logits, 3), Targets::Classes(&labels)).unwrap();
     let error = work.loss_and_gradient(out(&mut d, 3), Exec::default()).unwrap_err();
-    let text = "softmax cross-entropy: label of row 1: expected a class below 4, got 4";
-    assert_eq!(error.to_string(), text);
+    let label = "softmax cross-entropy: label of row 1: expected a class below 4, got 4";
+    assert_eq!(error.to_string(), label);
     for bad in [-0.25, f64::NAN, f64::INFINITY] {
         let mut shares = [0.25; 12];
         shares[6] = bad;
@@ -259,6 +279,8 @@ fn wrong_arguments_are_named_before_anything_is_written() {
     }
     assert!(SoftmaxCrossEntropy::new(view(&logits, 3), Targets::Classes(&[0])).is_err());
     assert!(good.loss_and_gradient(out(&mut d, 4), Exec::default()).is_err());
+    let over = SoftmaxCrossEntropy::in_place(out(&mut d, 3), Targets::Classes(&labels)).unwrap();
+    assert_eq!(over.replace_by_gradient(Exec::default()).unwrap_err().to_string(), label);
     assert_eq!(d, [9.0; 12]);
 }
 
@@ -272,6 +294,10 @@ fn bits_do_not_depend_on_threads() {
             let mut d = vec![0f32; rows * classes];
             let work = SoftmaxCrossEntropy::new(view(&logits, rows), Targets::Classes(&labels));
             let loss = work.unwrap().loss_and_gradient(out(&mut d, rows), exec.par(par)).unwrap();
+            let mut z = logits.clone();
+            let over = SoftmaxCrossEntropy::in_place(out(&mut z, rows), Targets::Classes(&labels));
+            assert_eq!(over.unwrap().replace_by_gradient(exec.par(par)).unwrap(), loss);
+            assert_eq!(z, d);
             (loss.value.to_bits(), d)
         };
         let want = run(Par::Serial);

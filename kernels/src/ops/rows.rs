@@ -117,6 +117,36 @@ where
     simd.sum_lanes(simd.add(sum, tail))
 }
 
+/// Replaces `row` by `f(row)` and returns the sum, with the bits of [`row_map_sum`].
+#[inline(always)]
+pub(crate) fn row_update_sum<T, S, F>(simd: S, f: F, row: &mut [T], fill: T) -> T
+where
+    T: Float,
+    S: Simd<T>,
+    F: Unary<T>,
+{
+    let mut streams = [simd.zero(); STREAMS];
+    let mut blocks = row.chunks_exact_mut(STREAMS * S::LANES);
+    for block in blocks.by_ref() {
+        for (stream, x) in streams.iter_mut().zip(block.chunks_exact_mut(S::LANES)) {
+            let value = f.apply(simd, simd.load(x));
+            simd.store(value, x);
+            *stream = simd.add(*stream, value);
+        }
+    }
+    let mut sum = merge(simd, streams);
+    let mut vectors = blocks.into_remainder().chunks_exact_mut(S::LANES);
+    for x in vectors.by_ref() {
+        let value = f.apply(simd, simd.load(x));
+        simd.store(value, x);
+        sum = simd.add(sum, value);
+    }
+    let last = vectors.into_remainder();
+    let tail = f.apply(simd, simd.load_or(last, fill));
+    simd.store_partial(tail, last);
+    simd.sum_lanes(simd.add(sum, tail))
+}
+
 /// The sum of `f(a, b)` with `f(0, 0) = 0`; the slices have equal lengths.
 #[inline(always)]
 pub(crate) fn row_zip_sum<T, S, F>(simd: S, f: F, a: &[T], b: &[T]) -> T

@@ -8,9 +8,10 @@
 
 mod rows;
 
-use self::rows::{BLOCK, Rows, Rules};
+use self::rows::{BLOCK, Block, Matrices, Rows, Rules};
 use super::range::first_outside;
 use super::rows::{check_rows, check_shape, row_grain};
+use crate::buffer::with_zeros;
 use crate::error::{Error, Result, check_len};
 use crate::exec::Exec;
 use crate::simd::Float;
@@ -88,11 +89,19 @@ pub fn softmax_cross_entropy<T: Float>(
 /// the labels that count (by their number without class weights), and by the number of rows for
 /// probability targets, as PyTorch does; where that is 0, the mean and its gradient are 0. A logit
 /// of -∞ has probability 0; a row of only -∞ is uniform; +∞ or NaN in a row make its loss and
-/// gradient NaN. Elements are exponentiated once; a row is read, and its gradient written, once from
-/// memory if it fits the cache.
+/// gradient NaN.
+///
+/// [`new`](Self::new) borrows the logits; [`in_place`](SoftmaxCrossEntropy::in_place) takes them as
+/// `Z`, to write the gradient over them, with the same bits.
+///
+/// # Work
+/// Elements are exponentiated once. A row that fits the cache is read, and its gradient written, once
+/// from memory: two accesses per element, 8 bytes in `f32`, which is the minimum; where the gradient
+/// goes to another matrix, the processor reads that one's lines before they are written, 12 bytes. The
+/// loss alone takes one read.
 #[derive(Debug, Clone, Copy)]
-pub struct SoftmaxCrossEntropy<'a, T> {
-    logits: MatRef<'a, T>,
+pub struct SoftmaxCrossEntropy<'a, T, Z = MatRef<'a, T>> {
+    logits: Z,
     targets: Targets<'a, T>,
     reduction: Reduction,
     ignore_index: Option<usize>,
@@ -107,28 +116,91 @@ impl<'a, T: Float> SoftmaxCrossEntropy<'a, T> {
     /// # Errors
     /// If there is not one target per row, there are rows but no classes, or rows are not contiguous.
     pub fn new(logits: MatRef<'a, T>, targets: Targets<'a, T>) -> Result<Self> {
-        let check = || {
-            check_rows("logits", logits.has_contiguous_rows(), logits.col_stride())?;
-            if logits.rows() > 0 && logits.cols() == 0 {
-                return Err(Error::shape("logits", "at least one class", "none"));
-            }
-            match targets {
-                Targets::Classes(labels) => check_len("labels", logits.rows(), labels.len()),
-                Targets::Probabilities(t) => {
-                    check_shape("target probabilities", &logits, [t.rows(), t.cols()])?;
-                    check_rows("target probabilities", t.has_contiguous_rows(), t.col_stride())
-                }
-            }
-        };
-        check().map_err(named)?;
-        Ok(Self {
+        check_targets(&logits, &targets).map_err(named)?;
+        Ok(Self::with_defaults(logits, targets))
+    }
+
+    /// The loss alone: one read of the logits.
+    ///
+    /// # Errors
+    /// If a label is neither a class nor ignored, a probability or class weight is negative or not
+    /// finite, the smoothing is outside [0, 1], or there is not one class weight per class.
+    pub fn loss(self, exec: Exec) -> Result<Loss<T>> {
+        let plan = self.plan(self.logits.cols(), exec)?;
+        plan.loss(Matrices::Logits(self.logits), None, exec)
+    }
+
+    /// The loss, and in `dlogits` its derivative by the logits, under the reduction.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss), and if `dlogits` has another shape than the logits or rows that are
+    /// not contiguous. Nothing is written then.
+    pub fn loss_and_gradient(self, dlogits: MatMut<'_, T>, exec: Exec) -> Result<Loss<T>> {
+        check_shape("dlogits", &self.logits, [dlogits.rows(), dlogits.cols()]).map_err(named)?;
+        check_rows("dlogits", dlogits.has_contiguous_rows(), dlogits.col_stride())
+            .map_err(named)?;
+        let plan = self.plan(self.logits.cols(), exec)?;
+        plan.loss(Matrices::Apart(self.logits, dlogits), None, exec)
+    }
+
+    /// The loss of each row, weighted but not reduced; 0 for ignored rows.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss), and if `out` has not one place per row. Nothing is written then.
+    pub fn losses(self, out: &mut [T], exec: Exec) -> Result<()> {
+        check_len("losses", self.logits.rows(), out.len()).map_err(named)?;
+        let plan = self.plan(self.logits.cols(), exec)?;
+        plan.loss(Matrices::Logits(self.logits), Some(out), exec)?;
+        Ok(())
+    }
+}
+
+impl<'a, T: Float> SoftmaxCrossEntropy<'a, T, MatMut<'a, T>> {
+    /// Checks shapes, as [`new`](SoftmaxCrossEntropy::new) does, of logits that the gradient is to
+    /// replace.
+    ///
+    /// # Errors
+    /// As [`new`](SoftmaxCrossEntropy::new).
+    pub fn in_place(logits: MatMut<'a, T>, targets: Targets<'a, T>) -> Result<Self> {
+        check_targets(&logits.as_ref(), &targets).map_err(named)?;
+        Ok(Self::with_defaults(logits, targets))
+    }
+
+    /// The loss; the logits become its derivative by them, under the reduction.
+    ///
+    /// # Errors
+    /// As [`loss`](SoftmaxCrossEntropy::loss). The logits are left as they are then.
+    pub fn replace_by_gradient(self, exec: Exec) -> Result<Loss<T>> {
+        let plan = self.plan(self.logits.cols(), exec)?;
+        plan.loss(Matrices::InPlace(self.logits), None, exec)
+    }
+}
+
+/// What [`SoftmaxCrossEntropy::new`] checks.
+fn check_targets<T>(logits: &MatRef<'_, T>, targets: &Targets<'_, T>) -> Result<()> {
+    check_rows("logits", logits.has_contiguous_rows(), logits.col_stride())?;
+    if logits.rows() > 0 && logits.cols() == 0 {
+        return Err(Error::shape("logits", "at least one class", "none"));
+    }
+    match targets {
+        Targets::Classes(labels) => check_len("labels", logits.rows(), labels.len()),
+        Targets::Probabilities(t) => {
+            check_shape("target probabilities", logits, [t.rows(), t.cols()])?;
+            check_rows("target probabilities", t.has_contiguous_rows(), t.col_stride())
+        }
+    }
+}
+
+impl<'a, T: Float, Z> SoftmaxCrossEntropy<'a, T, Z> {
+    fn with_defaults(logits: Z, targets: Targets<'a, T>) -> Self {
+        Self {
             logits,
             targets,
             reduction: Reduction::Mean,
             ignore_index: None,
             label_smoothing: T::ZERO,
             class_weights: None,
-        })
+        }
     }
 
     /// How row losses become one.
@@ -155,62 +227,8 @@ impl<'a, T: Float> SoftmaxCrossEntropy<'a, T> {
         Self { class_weights: Some(weights), ..self }
     }
 
-    /// The loss alone: one read of the logits.
-    ///
-    /// # Errors
-    /// If a label is neither a class nor ignored, a probability or class weight is negative or not
-    /// finite, the smoothing is outside [0, 1], or there is not one class weight per class.
-    pub fn loss(self, exec: Exec) -> Result<Loss<T>> {
-        let plan = self.plan(exec)?;
-        let total = self.total(&plan, None, None, exec)?;
-        Ok(Loss::reduced(self.reduction, total, plan.weight, plan.counted))
-    }
-
-    /// The loss, and in `dlogits` its derivative by the logits, under the reduction.
-    ///
-    /// # Errors
-    /// As [`loss`](Self::loss), and if `dlogits` has another shape than the logits or rows that are
-    /// not contiguous. Nothing is written then.
-    pub fn loss_and_gradient(self, dlogits: MatMut<'_, T>, exec: Exec) -> Result<Loss<T>> {
-        check_shape("dlogits", &self.logits, [dlogits.rows(), dlogits.cols()]).map_err(named)?;
-        check_rows("dlogits", dlogits.has_contiguous_rows(), dlogits.col_stride())
-            .map_err(named)?;
-        let plan = self.plan(exec)?;
-        let total = self.total(&plan, Some(dlogits), None, exec)?;
-        Ok(Loss::reduced(self.reduction, total, plan.weight, plan.counted))
-    }
-
-    /// The loss of each row, weighted but not reduced; 0 for ignored rows.
-    ///
-    /// # Errors
-    /// As [`loss`](Self::loss), and if `out` has not one place per row. Nothing is written then.
-    pub fn losses(self, out: &mut [T], exec: Exec) -> Result<()> {
-        check_len("losses", self.logits.rows(), out.len()).map_err(named)?;
-        let plan = self.plan(exec)?;
-        self.total(&plan, None, Some(out), exec)?;
-        Ok(())
-    }
-
-    /// The sum of the row losses, which and whose gradients are written where wanted.
-    fn total(
-        self,
-        plan: &Plan<'a, T>,
-        dlogits: Option<MatMut<'_, T>>,
-        losses: Option<&mut [T]>,
-        exec: Exec,
-    ) -> Result<f64> {
-        let isa = exec.path()?;
-        let scale = self.reduction.scale(plan.weight);
-        let (logits, targets, rules) = (self.logits, self.targets, &plan.rules);
-        let work = Rows { rules, logits, targets, scale, dlogits, losses };
-        let leaf = |piece: Rows<'_, T>| isa.run(piece);
-        let grain = row_grain(logits.cols());
-        Ok(exec.threads().fold_blocks(work, [BLOCK, grain], &leaf, &|a, b| a + b))
-    }
-
     /// Checks everything that `new` could not, and finds what the rows weigh together.
-    fn plan(&self, exec: Exec) -> Result<Plan<'a, T>> {
-        let classes = self.logits.cols();
+    fn plan(&self, classes: usize, exec: Exec) -> Result<Plan<'a, T>> {
         let smoothing = self.label_smoothing;
         if !(T::ZERO <= smoothing && smoothing <= T::ONE) {
             return Err(named(Error::value("label smoothing", "a value in [0, 1]", smoothing)));
@@ -233,18 +251,17 @@ impl<'a, T: Float> SoftmaxCrossEntropy<'a, T> {
             floor_total: T::from_f64(floor * total_weight),
         };
         let (counted, weight) = match self.targets {
-            Targets::Classes(labels) => self.checked_labels(labels)?,
+            Targets::Classes(labels) => self.checked_labels(labels, classes)?,
             Targets::Probabilities(t) => {
                 self.check_probabilities(t, exec)?;
                 (t.rows(), t.rows() as f64)
             }
         };
-        Ok(Plan { rules, counted, weight })
+        Ok(Plan { rules, targets: self.targets, reduction: self.reduction, counted, weight })
     }
 
     /// The number of rows that count and the sum of their class weights.
-    fn checked_labels(&self, labels: &[usize]) -> Result<(usize, f64)> {
-        let classes = self.logits.cols();
+    fn checked_labels(&self, labels: &[usize], classes: usize) -> Result<(usize, f64)> {
         let (mut counted, mut weight) = (0, 0.0);
         for (row, &label) in labels.iter().enumerate() {
             if self.ignore_index == Some(label) {
@@ -285,11 +302,32 @@ impl<'a, T: Float> SoftmaxCrossEntropy<'a, T> {
     }
 }
 
-/// What the checks found out.
+/// What is to be done and what the checks found out.
 struct Plan<'a, T> {
     rules: Rules<'a, T>,
+    targets: Targets<'a, T>,
+    reduction: Reduction,
     counted: usize,
     weight: f64,
+}
+
+impl<T: Float> Plan<'_, T> {
+    /// The loss; the row losses and gradients are written where wanted.
+    fn loss(
+        &self,
+        matrices: Matrices<'_, T>,
+        losses: Option<&mut [T]>,
+        exec: Exec,
+    ) -> Result<Loss<T>> {
+        let isa = exec.path()?;
+        let scale = self.reduction.scale(self.weight);
+        let grain = row_grain(matrices.cols());
+        let work = Rows { rules: &self.rules, matrices, targets: self.targets, scale, losses };
+        let copies = work.copies();
+        let leaf = |rows: Rows<'_, T>| with_zeros(copies, |copy| isa.run(Block { rows, copy }));
+        let total = exec.threads().fold_blocks(work, [BLOCK, grain], &leaf, &|a, b| a + b);
+        Ok(Loss::reduced(self.reduction, total, self.weight, self.counted))
+    }
 }
 
 fn named(error: Error) -> Error {

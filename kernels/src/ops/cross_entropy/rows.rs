@@ -3,7 +3,7 @@
 use super::Targets;
 use crate::ops::elementwise::{Binary, Unary, zip_slices};
 use crate::ops::rows::{row_max, row_sum, uniform_lane};
-use crate::ops::softmax::{LnOfSum, ShiftedExp, flat_sum, softmax_row};
+use crate::ops::softmax::{LnOfSum, ShiftedExp, flat_sum, softmax_in_place, softmax_row};
 use crate::parallel::Split;
 use crate::simd::{Float, Kernel, Simd};
 use crate::view::{MatMut, MatRef};
@@ -29,24 +29,114 @@ impl<T: Float> Rules<'_, T> {
     }
 }
 
+/// Where the logits are and the gradient goes.
+pub(super) enum Matrices<'a, T> {
+    /// No gradient is wanted.
+    Logits(MatRef<'a, T>),
+    /// It goes to another matrix.
+    Apart(MatRef<'a, T>, MatMut<'a, T>),
+    /// It replaces the logits.
+    InPlace(MatMut<'a, T>),
+}
+
+impl<T> Matrices<'_, T> {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Logits(z) | Self::Apart(z, _) => z.rows(),
+            Self::InPlace(z) => z.rows(),
+        }
+    }
+
+    pub(super) fn cols(&self) -> usize {
+        match self {
+            Self::Logits(z) | Self::Apart(z, _) => z.cols(),
+            Self::InPlace(z) => z.cols(),
+        }
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        match self {
+            Self::Logits(z) => {
+                let (head, rest) = z.split_rows(mid);
+                (Self::Logits(head), Self::Logits(rest))
+            }
+            Self::Apart(z, d) => {
+                let ((z, z_rest), (d, d_rest)) = (z.split_rows(mid), d.split_rows(mid));
+                (Self::Apart(z, d), Self::Apart(z_rest, d_rest))
+            }
+            Self::InPlace(z) => {
+                let (head, rest) = z.split_rows(mid);
+                (Self::InPlace(head), Self::InPlace(rest))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn row(&mut self, i: usize) -> Row<'_, T> {
+        match self {
+            Self::Logits(z) => Row::Logits(z.row(i)),
+            Self::Apart(z, d) => Row::Apart(z.row(i), d.row_mut(i)),
+            Self::InPlace(z) => Row::InPlace(z.row_mut(i)),
+        }
+    }
+}
+
+/// A row of [`Matrices`].
+enum Row<'a, T> {
+    Logits(&'a [T]),
+    Apart(&'a [T], &'a mut [T]),
+    InPlace(&'a mut [T]),
+}
+
+impl<'a, T: Float> Row<'a, T> {
+    /// The place of the gradient.
+    #[inline(always)]
+    fn gradient(self) -> Option<&'a mut [T]> {
+        match self {
+            Self::Logits(_) => None,
+            Self::Apart(_, d) | Self::InPlace(d) => Some(d),
+        }
+    }
+
+    /// The logits, in `copy` where the gradient would overwrite them, and its place.
+    #[inline(always)]
+    fn apart(self, copy: &'a mut [T]) -> (&'a [T], Option<&'a mut [T]>) {
+        match self {
+            Self::Logits(z) => (z, None),
+            Self::Apart(z, d) => (z, Some(d)),
+            Self::InPlace(d) => {
+                copy.copy_from_slice(d);
+                (copy, Some(d))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn logit(&self, class: usize) -> T {
+        match self {
+            Self::Logits(z) | Self::Apart(z, _) => z[class],
+            Self::InPlace(z) => z[class],
+        }
+    }
+}
+
 /// Rows of logits with their targets and outputs.
 pub(super) struct Rows<'a, T> {
     pub(super) rules: &'a Rules<'a, T>,
-    pub(super) logits: MatRef<'a, T>,
+    pub(super) matrices: Matrices<'a, T>,
     pub(super) targets: Targets<'a, T>,
     /// The factor of every gradient.
     pub(super) scale: T,
-    pub(super) dlogits: Option<MatMut<'a, T>>,
     pub(super) losses: Option<&'a mut [T]>,
 }
 
 impl<T: Float> Split for Rows<'_, T> {
     fn units(&self) -> usize {
-        self.logits.rows()
+        self.matrices.rows()
     }
 
     fn split(self, mid: usize) -> (Self, Self) {
-        let (logits, logits_rest) = self.logits.split_rows(mid);
+        let (matrices, matrices_rest) = self.matrices.split(mid);
         let (targets, targets_rest) = match self.targets {
             Targets::Classes(labels) => {
                 let (head, rest) = labels.split_at(mid);
@@ -57,34 +147,41 @@ impl<T: Float> Split for Rows<'_, T> {
                 (Targets::Probabilities(head), Targets::Probabilities(rest))
             }
         };
-        let (dlogits, dlogits_rest) = self.dlogits.map(|d| d.split_rows(mid)).unzip();
         let (losses, losses_rest) = self.losses.map(|l| l.split_at_mut(mid)).unzip();
-        let head = Self { logits, targets, dlogits, losses, ..self };
+        let Self { rules, scale, .. } = self;
         let rest = Self {
-            logits: logits_rest,
+            matrices: matrices_rest,
             targets: targets_rest,
-            dlogits: dlogits_rest,
             losses: losses_rest,
-            ..head
+            rules,
+            scale,
         };
-        (head, rest)
+        (Self { matrices, targets, losses, rules, scale }, rest)
     }
 }
 
-impl<T: Float> Kernel<T> for Rows<'_, T> {
+/// At most [`BLOCK`] rows.
+pub(super) struct Block<'a, 'b, T> {
+    pub(super) rows: Rows<'a, T>,
+    /// Room for a row of logits that is needed beyond its gradient; see [`Rows::copies`].
+    pub(super) copy: &'b mut [T],
+}
+
+impl<T: Float> Kernel<T> for Block<'_, '_, T> {
     /// The sum of the losses.
     type Output = f64;
 
     #[inline(always)]
-    fn run<S: Simd<T>>(mut self, simd: S) -> f64 {
-        let rows = self.logits.rows();
+    fn run<S: Simd<T>>(self, simd: S) -> f64 {
+        let Self { rows: mut work, copy } = self;
+        let rows = work.units();
         debug_assert!(rows <= BLOCK);
         // A row's loss is factor (ln sum + offset); the logarithms of a block are taken together.
         let mut sums = [T::ONE; BLOCK];
         let mut offsets = [T::ZERO; BLOCK];
         let mut factors = [T::ONE; BLOCK];
         for i in 0..rows {
-            let parts = self.row(simd, i);
+            let parts = work.row(simd, i, copy);
             (sums[i], offsets[i], factors[i]) = (parts.sum, parts.offset, parts.factor);
         }
         let mut losses = [T::ZERO; BLOCK];
@@ -95,7 +192,7 @@ impl<T: Float> Kernel<T> for Rows<'_, T> {
             *loss = if factor == T::ZERO { T::ZERO } else { *loss * factor };
             total += loss.to_f64();
         }
-        if let Some(out) = self.losses {
+        if let Some(out) = work.losses {
             out.copy_from_slice(&losses[..rows]);
         }
         total
@@ -110,41 +207,53 @@ struct Parts<T> {
 }
 
 impl<T: Float> Rows<'_, T> {
+    /// Elements of the copy that a row needs.
+    pub(super) fn copies(&self) -> usize {
+        let labels = matches!(self.targets, Targets::Classes(_)) && self.rules.floor == T::ZERO;
+        if labels || !matches!(self.matrices, Matrices::InPlace(_)) {
+            return 0;
+        }
+        self.matrices.cols()
+    }
+
     #[inline(always)]
-    fn row<S: Simd<T>>(&mut self, simd: S, i: usize) -> Parts<T> {
-        let z = self.logits.row(i);
-        let d = self.dlogits.as_mut().map(|d| d.row_mut(i));
+    fn row<S: Simd<T>>(&mut self, simd: S, i: usize, copy: &mut [T]) -> Parts<T> {
+        let row = self.matrices.row(i);
+        let (rules, scale) = (self.rules, self.scale);
         match self.targets {
-            Targets::Classes(labels) if self.rules.ignore_index == Some(labels[i]) => {
-                if let Some(d) = d {
+            Targets::Classes(labels) if rules.ignore_index == Some(labels[i]) => {
+                if let Some(d) = row.gradient() {
                     d.fill(T::ZERO);
                 }
                 Parts { sum: T::ONE, offset: T::ZERO, factor: T::ONE }
             }
-            Targets::Classes(labels) if self.rules.floor == T::ZERO => {
-                let factor = self.rules.weight_of(labels[i]);
-                label_row(simd, z, d, labels[i], [factor, self.scale])
+            Targets::Classes(labels) if rules.floor == T::ZERO => {
+                let factor = rules.weight_of(labels[i]);
+                label_row(simd, row, labels[i], [factor, scale])
             }
             Targets::Classes(labels) => {
-                let share = self.rules.keep * self.rules.weight_of(labels[i]);
+                let share = rules.keep * rules.weight_of(labels[i]);
                 let peak = Some((labels[i], share));
-                SoftRow { t: None, peak, rules: self.rules, scale: self.scale }.run(simd, z, d)
+                let (z, d) = row.apart(copy);
+                SoftRow { t: None, peak, rules, scale }.run(simd, z, d)
             }
             Targets::Probabilities(t) => {
-                let t = Some(t.row(i));
-                SoftRow { t, peak: None, rules: self.rules, scale: self.scale }.run(simd, z, d)
+                let (z, d) = row.apart(copy);
+                SoftRow { t: Some(t.row(i)), peak: None, rules, scale }.run(simd, z, d)
             }
         }
     }
 }
 
-/// The maximum of a row and the sum of its shifted exponentials; to `d` goes `mass` times the softmax.
-/// A row of only -∞ counts as zeros with maximum -∞.
+/// The maximum of a row and the sum of its shifted exponentials; the gradient becomes `mass` times
+/// the softmax. A row of only -∞ counts as zeros with maximum -∞.
 #[inline(always)]
-fn sums<T: Float, S: Simd<T>>(simd: S, z: &[T], d: Option<&mut [T]>, mass: T) -> (T, T) {
-    if let Some(d) = d {
-        return softmax_row(simd, z, d, mass);
-    }
+fn sums<T: Float, S: Simd<T>>(simd: S, row: &mut Row<'_, T>, mass: T) -> (T, T) {
+    let z = match row {
+        Row::Logits(z) => *z,
+        Row::Apart(z, d) => return softmax_row(simd, z, d, mass),
+        Row::InPlace(d) => return softmax_in_place(simd, d, mass),
+    };
     let max = row_max(simd, z);
     if max == T::NEG_INFINITY {
         return (max, flat_sum(z));
@@ -163,17 +272,16 @@ fn below_max<T: Float>(max: T, z: T) -> T {
 #[inline(always)]
 fn label_row<T: Float, S: Simd<T>>(
     simd: S,
-    z: &[T],
-    mut d: Option<&mut [T]>,
+    mut row: Row<'_, T>,
     label: usize,
     [factor, scale]: [T; 2],
 ) -> Parts<T> {
-    let share = factor * scale;
-    let (max, sum) = sums(simd, z, d.as_deref_mut(), share);
-    if let Some(d) = d {
+    let (share, z) = (factor * scale, row.logit(label));
+    let (max, sum) = sums(simd, &mut row, share);
+    if let Some(d) = row.gradient() {
         d[label] -= share;
     }
-    Parts { sum, offset: below_max(max, z[label]), factor }
+    Parts { sum, offset: below_max(max, z), factor }
 }
 
 /// A row compared with a distribution: target weights a = class weight (keep t + floor), and `peak`
@@ -195,7 +303,11 @@ impl<T: Float> SoftRow<'_, T> {
             Some(_) if d.is_none() => T::ZERO,
             Some(_) => self.total_weight(simd, z.len()),
         };
-        let (max, sum) = sums(simd, z, d.as_deref_mut(), total * self.scale);
+        let mut row = match d.as_deref_mut() {
+            Some(d) => Row::Apart(z, d),
+            None => Row::Logits(z),
+        };
+        let (max, sum) = sums(simd, &mut row, total * self.scale);
         let ln_sum = uniform_lane(simd, LnOfSum.apply(simd, simd.splat(sum)));
         let mut offset = self.spread(simd, z, [max, ln_sum], d.as_deref_mut());
         if let Some((label, share)) = self.peak {

@@ -14,7 +14,8 @@ pub use self::log::{
 
 use super::elementwise::{Binary, Unary, update_slice, zip_slices};
 use super::rows::{
-    RowMap, RowZip, check_rows, check_shape, map_rows, row_map_sum, row_max, row_zip_sum, zip_rows,
+    RowMap, RowZip, check_rows, check_shape, map_rows, row_map_sum, row_max, row_update_sum,
+    row_zip_sum, zip_rows,
 };
 use crate::error::Result;
 use crate::exec::Exec;
@@ -181,6 +182,27 @@ pub(crate) fn softmax_row<T: Float, S: Simd<T>>(simd: S, x: &[T], y: &mut [T], m
         return (max, sum);
     }
     let sum = row_map_sum(simd, f, x, y, T::NEG_INFINITY);
+    update_slice(simd, Scale(mass / sum), y);
+    (max, sum)
+}
+
+/// [`softmax_row`] over its own input, with the same bits.
+#[inline(always)]
+pub(crate) fn softmax_in_place<T: Float, S: Simd<T>>(simd: S, y: &mut [T], mass: T) -> (T, T) {
+    let max = row_max(simd, y);
+    if max == T::NEG_INFINITY {
+        let sum = flat_sum(y);
+        y.fill(mass / sum);
+        return (max, sum);
+    }
+    let f = ShiftedExp { max };
+    if y.len() <= S::LANES {
+        let powers = f.apply(simd, simd.load_or(y, T::NEG_INFINITY));
+        let sum = simd.sum_lanes(powers);
+        simd.store_partial(simd.mul(powers, simd.splat(mass / sum)), y);
+        return (max, sum);
+    }
+    let sum = row_update_sum(simd, f, y, T::NEG_INFINITY);
     update_slice(simd, Scale(mass / sum), y);
     (max, sum)
 }
