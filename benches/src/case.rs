@@ -5,6 +5,8 @@ use std::fmt;
 use tilewise_kernels::{Exec, Float, Isa, Result, available};
 
 use crate::data::{append, assert_close};
+#[cfg(feature = "peers")]
+use crate::native::Native;
 
 /// Whose code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,9 @@ pub enum Who {
     /// The `matrixmultiply` crate.
     #[cfg(feature = "peers")]
     MatrixMultiply,
+    /// A native library found when the program runs.
+    #[cfg(feature = "peers")]
+    Native(Native),
 }
 
 /// Whose code runs, on how many threads.
@@ -61,6 +66,8 @@ impl fmt::Display for Implementation {
             Who::GemmCrate => "gemm",
             #[cfg(feature = "peers")]
             Who::MatrixMultiply => "matrixmultiply",
+            #[cfg(feature = "peers")]
+            Who::Native(native) => native.name(),
         })?;
         if matches!(self.who, Who::Prepacked(_)) {
             f.write_str("-packed")?;
@@ -163,6 +170,10 @@ pub struct Case {
     pub id: String,
     /// What one call achieves.
     pub work: Work,
+    /// Floating-point operations of one call; 0 where they are not counted.
+    pub flops: u64,
+    /// Bytes that one call must move at least; 0 where they are not counted.
+    pub bytes: u64,
     /// Whether the naive twin is quick enough to be timed.
     pub naive: bool,
     /// Whether this is a matrix product, which others can do, and which can be packed for.
@@ -178,7 +189,11 @@ impl Case {
         prepare: impl Fn() -> W + 'static,
     ) -> Self {
         let prepare = Box::new(move || Box::new(prepare()) as Box<dyn Workload>);
-        Self { id, work, naive: true, product: false, prepare }
+        let (flops, bytes) = match work {
+            Work::Flops(count) => (count, 0),
+            Work::Bytes(count) => (0, count),
+        };
+        Self { id, work, flops, bytes, naive: true, product: false, prepare }
     }
 
     /// Makes the buffers.
@@ -217,6 +232,9 @@ impl Case {
             if threads > 1 {
                 // matrixmultiply reads its thread count from the environment, once: one thread only.
                 list.push(Implementation { who: Who::GemmCrate, threads });
+            }
+            for native in Native::ALL.into_iter().filter(|native| native.version(threads).is_ok()) {
+                list.push(Implementation { who: Who::Native(native), threads });
             }
         }
         list

@@ -7,11 +7,18 @@
 
 mod case;
 pub mod cases;
+pub mod ceilings;
 mod data;
 mod harness;
+pub mod measure;
+#[cfg(feature = "peers")]
+#[allow(unsafe_code)]
+mod native;
 #[cfg(feature = "peers")]
 #[allow(unsafe_code)]
 mod peers;
 
 pub use case::{Case, Implementation, Who, Work, Workload};
 pub use harness::{configured, register};
+#[cfg(feature = "peers")]
+pub use native::{Native, PEERS_VARIABLE};

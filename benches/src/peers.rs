@@ -1,6 +1,8 @@
-//! Other people's matrix multiplications behind one safe signature.
+//! Matrix multiplications of other crates behind one safe signature.
 
 use tilewise_kernels::{Float, MatMut, MatRef};
+
+use crate::native::Cblas;
 
 /// Strides as these crates want them. Views prove that every index fits `isize`.
 fn signed(stride: usize) -> isize {
@@ -43,6 +45,11 @@ pub(crate) fn gemm_crate<T: Float>(a: MatRef<T>, b: MatRef<T>, mut c: MatMut<T>,
         );
     }
 }
+
+/// Element types that all peers know.
+pub trait Element: MatrixMultiply + Cblas {}
+
+impl<T: MatrixMultiply + Cblas> Element for T {}
 
 /// Element types that `matrixmultiply` knows.
 pub trait MatrixMultiply: Float {

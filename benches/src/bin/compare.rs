@@ -7,15 +7,21 @@
 //! by the wall clock.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cpu_time::ThreadTime;
+#[cfg(feature = "peers")]
+use tilewise_benches::Native;
 use tilewise_benches::cases::{self, gemm::Shape};
-use tilewise_benches::{Case, Implementation, Who, Work, Workload};
+use tilewise_benches::ceilings::Ceilings;
+use tilewise_benches::measure::{self, Clock, Effort, Summary};
+use tilewise_benches::{Case, Implementation, Who, Work};
 use tilewise_kernels::Isa;
 
-/// Long enough that the clock's resolution and the loop around the calls do not show.
+/// The shortest sample.
 const SAMPLE: Duration = Duration::from_millis(2);
+
+/// How long the ceilings are measured before everything else.
+const CEILINGS_SECONDS: f64 = 3.0;
 
 const USAGE: &str = "\
 usage: compare gemm|memory|training [--threads N] [--dtype f32|f64] [--rounds N]
@@ -90,7 +96,7 @@ impl Options {
             .num_threads(self.threads)
             .build()
             .map_err(|error| error.to_string())?;
-        let clock = if self.threads == 1 { Clock::Thread } else { Clock::Wall };
+        let clock = Clock::of(self.threads);
         println!(
             "{} {}, {} thread(s), {}, our path {isa}, medians of {} interleaved rounds",
             self.what,
@@ -99,17 +105,31 @@ impl Options {
             clock.name(),
             self.rounds
         );
+        #[cfg(feature = "peers")]
+        if self.what == "gemm" {
+            for native in Native::ALL {
+                let version = native.version(self.threads).map(str::to_owned);
+                println!("{native}: {}", version.unwrap_or_else(|why| why));
+            }
+        }
+        let ceilings = Ceilings::measure(self.threads, CEILINGS_SECONDS);
+        for ceiling in &ceilings.list {
+            println!("ceiling {:<22} {:>7.1} G/s", ceiling.name, ceiling.rate / 1e9);
+        }
         println!(
-            "{:<44} {:<24} {:>12} {:>7} {:>9} {:>8}",
-            "case", "implementation", "median", "IQR", "rate", "ratio"
+            "{:<44} {:<24} {:>12} {:>7} {:>15} {:>8} {:>6}",
+            "case", "implementation", "median", "IQR", "rate", "of roof", "ratio"
         );
+        let effort = Effort { rounds: self.rounds, sample: SAMPLE };
         for case in self.cases()?.iter().filter(|case| case.id.contains(&self.only)) {
             let candidates = candidates(case, isa, self.threads);
             let mut workload = case.prepare();
-            let mut work = || measure(workload.as_mut(), &candidates, self.rounds, clock);
+            let mut work = || measure::interleaved(workload.as_mut(), &candidates, effort, clock);
             // One thread stays outside any pool, as in a program that has none.
             let samples = if self.threads > 1 { pool.install(work) } else { work() };
-            report(case, &candidates, &samples);
+            for row in rows(&candidates, &samples, ceilings.shortest(case, isa)) {
+                print(case, &row);
+            }
         }
         Ok(())
     }
@@ -133,119 +153,42 @@ fn candidates(case: &Case, isa: Isa, threads: usize) -> Vec<Implementation> {
     list
 }
 
-/// Seconds per call, one list per candidate, one entry per round.
-fn measure(
-    work: &mut dyn Workload,
-    candidates: &[Implementation],
-    rounds: usize,
-    clock: Clock,
-) -> Vec<Vec<f64>> {
-    let mut calls = Vec::new();
-    for &by in candidates {
-        work.verify(by);
-        calls.push(calls_per_sample(work, by, clock));
-    }
-    let mut samples = vec![Vec::with_capacity(rounds); candidates.len()];
-    for round in 0..rounds {
-        for turn in 0..candidates.len() {
-            let i = (round + turn) % candidates.len();
-            // The first call brings the candidate's data and code back into the caches.
-            work.run(candidates[i]);
-            let seconds = clock.time(|| repeat(work, candidates[i], calls[i]));
-            samples[i].push(seconds / calls[i] as f64);
-        }
-    }
-    samples
+/// The candidates' samples with what is said about them.
+struct Row {
+    by: Implementation,
+    summary: Summary,
+    /// The median over the rounds of the best peer's time divided by this one's.
+    ratio: Option<f64>,
+    /// The share of the speed that the measured ceilings allow.
+    roofline: Option<f64>,
 }
 
-/// What time is taken by.
-#[derive(Clone, Copy)]
-enum Clock {
-    /// The thread's own processor time: what other processes take away does not count.
-    Thread,
-    /// The wall clock, the only one that several threads share.
-    Wall,
+fn rows(list: &[Implementation], samples: &[Vec<f64>], limit: Option<f64>) -> Vec<Row> {
+    let summaries: Vec<Summary> = samples.iter().map(|seconds| Summary::new(seconds)).collect();
+    let peers = (0..list.len()).filter(|&i| !list[i].is_tilewise());
+    let best = peers.min_by(|&i, &j| summaries[i].median.total_cmp(&summaries[j].median));
+    let row = |i: usize| Row {
+        by: list[i],
+        summary: summaries[i],
+        ratio: best.map(|best| measure::speedup(&samples[i], &samples[best])),
+        roofline: limit.map(|limit| limit / summaries[i].median),
+    };
+    (0..list.len()).map(row).collect()
 }
 
-impl Clock {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Thread => "processor time",
-            Self::Wall => "wall clock",
-        }
-    }
-
-    /// The seconds that `body` takes.
-    fn time(self, body: impl FnOnce()) -> f64 {
-        let elapsed = match self {
-            Self::Thread => {
-                let start = ThreadTime::now();
-                body();
-                start.elapsed()
-            }
-            Self::Wall => {
-                let start = Instant::now();
-                body();
-                start.elapsed()
-            }
-        };
-        elapsed.as_secs_f64()
-    }
-}
-
-fn repeat(work: &mut dyn Workload, by: Implementation, calls: usize) {
-    for _ in 0..calls {
-        work.run(by);
-    }
-}
-
-fn calls_per_sample(work: &mut dyn Workload, by: Implementation, clock: Clock) -> usize {
-    let mut calls = 1;
-    while clock.time(|| repeat(work, by, calls)) < SAMPLE.as_secs_f64() {
-        calls *= 2;
-    }
-    calls
-}
-
-/// The value below which `fraction` of the sorted values lie.
-fn quantile(sorted: &[f64], fraction: f64) -> f64 {
-    sorted[((sorted.len() - 1) as f64 * fraction).round() as usize]
-}
-
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    quantile(&sorted(values), 0.5)
-}
-
-fn report(case: &Case, candidates: &[Implementation], samples: &[Vec<f64>]) {
-    let peers = (0..candidates.len()).filter(|&i| !candidates[i].is_tilewise());
-    let best = peers.min_by(|&i, &j| {
-        median(samples[i].iter().copied()).total_cmp(&median(samples[j].iter().copied()))
-    });
-    for (by, seconds) in candidates.iter().zip(samples) {
-        let ordered = sorted(seconds.iter().copied());
-        let middle = quantile(&ordered, 0.5);
-        let spread = (quantile(&ordered, 0.75) - quantile(&ordered, 0.25)) / middle * 100.0;
-        let ratio = best.map_or("-".into(), |best| {
-            let rounds = samples[best].iter().zip(seconds).map(|(peer, own)| peer / own);
-            format!("{:.2}", median(rounds))
-        });
-        let (amount, unit) = match case.work {
-            Work::Flops(count) => (count, "GFLOP/s"),
-            Work::Bytes(count) => (count, "GB/s"),
-        };
-        println!(
-            "{:<44} {:<24} {:>9.2} us {:>5.1} % {:>7.1} {unit} {ratio:>6}",
-            case.id,
-            by.to_string(),
-            middle * 1e6,
-            spread,
-            amount as f64 / middle / 1e9,
-        );
-    }
+fn print(case: &Case, row: &Row) {
+    let (amount, unit) = match case.work {
+        Work::Flops(count) => (count, "GFLOP/s"),
+        Work::Bytes(count) => (count, "GB/s"),
+    };
+    println!(
+        "{:<44} {:<24} {:>9.2} us {:>5.1} % {:>7.1} {unit:<7} {:>8} {:>6}",
+        case.id,
+        row.by.to_string(),
+        row.summary.median * 1e6,
+        row.summary.spread() * 100.0,
+        amount as f64 / row.summary.median / 1e9,
+        row.roofline.map_or("-".into(), |share| format!("{:.0} %", share * 100.0)),
+        row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
+    );
 }

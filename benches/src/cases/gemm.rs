@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 #[cfg(feature = "peers")]
-pub use crate::peers::MatrixMultiply as Element;
+pub use crate::peers::Element;
 #[cfg(not(feature = "peers"))]
 pub use tilewise_kernels::Float as Element;
 
@@ -104,6 +104,7 @@ pub fn cases<T: Element>(shapes: &[Shape]) -> Vec<Case> {
         let mut case = Case::new(id, work, move || Product::<T>::new(shape));
         case.naive = shape.multiplications() <= NAIVE_LIMIT;
         case.product = true;
+        case.bytes = ((m * k + k * n + m * n) * size_of::<T>()) as u64;
         case
     };
     shapes.iter().map(case).collect()
@@ -175,6 +176,8 @@ impl<T: Element> Workload for Product<T> {
             Who::GemmCrate => peers::gemm_crate(a, b, c, by.threads),
             #[cfg(feature = "peers")]
             Who::MatrixMultiply => T::matrixmultiply(a, b, c),
+            #[cfg(feature = "peers")]
+            Who::Native(native) => T::cblas(native, a, b, c, by.threads),
             _ => naive::gemm(T::ONE, a, b, T::ZERO, c),
         }
     }

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs the native peers: MKL and OpenBLAS from PyPI into target/peers, and, where this user may
+# install packages, BLIS from Debian. Prints how to tell the benchmarks where they are.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+peers=$PWD/target/peers
+[ -x "$peers/bin/python" ] || python3 -m venv "$peers" >&2
+for package in mkl scipy-openblas32; do
+    "$peers/bin/python" -m pip install --quiet --disable-pip-version-check "$package" >&2 ||
+        echo "setup.sh: pip could not install $package: it will be named as absent" >&2
+done
+
+if ! ldconfig -p | grep -q libblis.so; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        { apt-get update -q && apt-get install -y -q --no-install-recommends libblis4-pthread; } >&2 ||
+            echo "setup.sh: apt could not install libblis4-pthread: BLIS will be named as absent" >&2
+    else
+        echo "setup.sh: BLIS needs libblis4-pthread, which only root can install" >&2
+    fi
+fi
+
+openblas=$("$peers/bin/python" -c 'import scipy_openblas32 as o; print(o.get_lib_dir())' || true)
+echo "export TILEWISE_PEERS=$peers/lib${openblas:+:$openblas}"

@@ -1,0 +1,135 @@
+//! Interleaved timing and the statistics that survive a noisy machine.
+
+use std::time::{Duration, Instant};
+
+use cpu_time::ThreadTime;
+
+use crate::case::{Implementation, Workload};
+
+/// What time is taken by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// The thread's own processor time: what other processes take away does not count.
+    Thread,
+    /// The wall clock, the only one that several threads share.
+    Wall,
+}
+
+impl Clock {
+    /// The right one for so many threads.
+    pub fn of(threads: usize) -> Self {
+        if threads == 1 { Self::Thread } else { Self::Wall }
+    }
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Thread => "processor time",
+            Self::Wall => "wall clock",
+        }
+    }
+
+    /// The seconds that `body` takes.
+    pub fn time(self, body: impl FnOnce()) -> f64 {
+        let elapsed = match self {
+            Self::Thread => {
+                let start = ThreadTime::now();
+                body();
+                start.elapsed()
+            }
+            Self::Wall => {
+                let start = Instant::now();
+                body();
+                start.elapsed()
+            }
+        };
+        elapsed.as_secs_f64()
+    }
+}
+
+/// How long and how often to time.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Samples per candidate.
+    pub rounds: usize,
+    /// A sample makes calls for at least that long: the clock's resolution and the loop around the
+    /// calls must not show.
+    pub sample: Duration,
+}
+
+/// Seconds per call, one list per candidate, one entry per round. Results are verified first.
+pub fn interleaved(
+    work: &mut dyn Workload,
+    candidates: &[Implementation],
+    effort: Effort,
+    clock: Clock,
+) -> Vec<Vec<f64>> {
+    let mut calls = Vec::new();
+    for &by in candidates {
+        work.verify(by);
+        calls.push(calls_per_sample(work, by, effort.sample, clock));
+    }
+    let mut samples = vec![Vec::with_capacity(effort.rounds); candidates.len()];
+    for round in 0..effort.rounds {
+        for turn in 0..candidates.len() {
+            let i = (round + turn) % candidates.len();
+            // The first call brings the candidate's data and code back into the caches.
+            work.run(candidates[i]);
+            let seconds = clock.time(|| repeat(work, candidates[i], calls[i]));
+            samples[i].push(seconds / calls[i] as f64);
+        }
+    }
+    samples
+}
+
+fn repeat(work: &mut dyn Workload, by: Implementation, calls: usize) {
+    for _ in 0..calls {
+        work.run(by);
+    }
+}
+
+fn calls_per_sample(
+    work: &mut dyn Workload,
+    by: Implementation,
+    sample: Duration,
+    clock: Clock,
+) -> usize {
+    let mut calls = 1;
+    while clock.time(|| repeat(work, by, calls)) < sample.as_secs_f64() {
+        calls *= 2;
+    }
+    calls
+}
+
+/// Median and quartiles of a candidate's samples.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary {
+    /// Half of the samples lie below.
+    pub median: f64,
+    /// A quarter of the samples lies below.
+    pub lower: f64,
+    /// Three quarters of the samples lie below.
+    pub upper: f64,
+}
+
+impl Summary {
+    /// Of at least one sample.
+    pub fn new(samples: &[f64]) -> Self {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let quantile =
+            |fraction: f64| sorted[((sorted.len() - 1) as f64 * fraction).round() as usize];
+        Self { median: quantile(0.5), lower: quantile(0.25), upper: quantile(0.75) }
+    }
+
+    /// The distance of the quartiles, relative to the median.
+    pub fn spread(self) -> f64 {
+        (self.upper - self.lower) / self.median
+    }
+}
+
+/// The median over the rounds of `theirs / ours`: both of a round met the same neighbours and clock.
+pub fn speedup(ours: &[f64], theirs: &[f64]) -> f64 {
+    let ratios: Vec<f64> = theirs.iter().zip(ours).map(|(peer, own)| peer / own).collect();
+    Summary::new(&ratios).median
+}

@@ -1,0 +1,333 @@
+//! Native matrix multiplications, opened when the program runs if they are there: nothing of them is
+//! needed to build, and where one is missing the others still run.
+//!
+//! Libraries are looked for in the directories of [`PEERS_VARIABLE`], then where the system's loader
+//! looks. They are called through their CBLAS entry points with 32-bit integers, and never unloaded,
+//! since their threads may outlive any handle.
+
+use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use tilewise_kernels::{Float, MatMut, MatRef};
+
+/// The environment variable that lists directories of native libraries, separated by colons.
+pub const PEERS_VARIABLE: &str = "TILEWISE_PEERS";
+
+/// A native library that multiplies matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Native {
+    /// Intel's Math Kernel Library.
+    Mkl,
+    /// OpenBLAS, plain or as packaged for `SciPy`.
+    OpenBlas,
+    /// BLIS.
+    Blis,
+}
+
+impl Native {
+    /// All that are known.
+    pub const ALL: [Self; 3] = [Self::Mkl, Self::OpenBlas, Self::Blis];
+
+    /// As in benchmark ids.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mkl => "mkl",
+            Self::OpenBlas => "openblas",
+            Self::Blis => "blis",
+        }
+    }
+
+    /// The library's own words about its version, or why it cannot be used on that many threads.
+    /// The first question opens the library, and `threads` decides for the whole process whether
+    /// MKL gets a thread pool.
+    ///
+    /// # Errors
+    /// If the library is absent, lacks a function, or cannot run on that many threads.
+    pub fn version(self, threads: usize) -> Result<&'static str, String> {
+        let blas = self.open(threads)?;
+        if threads > 1 && blas.set_threads.is_none() {
+            return Err(format!("{} has no function that sets its thread count", blas.file));
+        }
+        Ok(&blas.version)
+    }
+
+    fn open(self, threads: usize) -> Result<&'static Blas, String> {
+        static OPENED: [OnceLock<Result<Blas, String>>; 3] = [const { OnceLock::new() }; 3];
+        OPENED[self as usize]
+            .get_or_init(|| Blas::open(self, threads))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
+    /// File names, the likeliest first, each with the prefix of its functions.
+    fn files(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Mkl => &[("libmkl_rt.so.3", ""), ("libmkl_rt.so.2", ""), ("libmkl_rt.so", "")],
+            Self::OpenBlas => &[
+                ("libscipy_openblas.so", "scipy_"),
+                ("libopenblas.so.0", ""),
+                ("libopenblas.so", ""),
+            ],
+            Self::Blis => &[("libblis.so.4", ""), ("libblis.so", "")],
+        }
+    }
+}
+
+impl fmt::Display for Native {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// `cblas_sgemm` and `cblas_dgemm`.
+type Gemm<T> = unsafe extern "C" fn(
+    order: c_int,
+    a_transposed: c_int,
+    b_transposed: c_int,
+    m: c_int,
+    n: c_int,
+    k: c_int,
+    alpha: T,
+    a: *const T,
+    a_stride: c_int,
+    b: *const T,
+    b_stride: c_int,
+    beta: T,
+    c: *mut T,
+    c_stride: c_int,
+);
+
+/// A function that sets the thread count. BLIS counts in its own 64-bit type.
+enum SetThreads {
+    Int(unsafe extern "C" fn(c_int)),
+    Wide(unsafe extern "C" fn(i64)),
+}
+
+/// The functions of an opened library.
+struct Blas {
+    file: String,
+    version: String,
+    sgemm: Gemm<f32>,
+    dgemm: Gemm<f64>,
+    set_threads: Option<SetThreads>,
+    /// The thread count last set; 0 before the first.
+    threads: AtomicUsize,
+}
+
+/// The directories of [`PEERS_VARIABLE`].
+fn directories() -> Vec<PathBuf> {
+    let listed = std::env::var_os(PEERS_VARIABLE).unwrap_or_default();
+    std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
+/// Opens the first of `names` that is there. Its symbols become global, because the parts of MKL
+/// look for each other's.
+fn open_first(names: &[&'static str]) -> Result<(Library, &'static str), String> {
+    let open = |path: &OsStr| {
+        // SAFETY: opening runs the library's initialisers. These libraries' do nothing but detect
+        // the CPU, read the environment and start threads.
+        unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }
+    };
+    for directory in directories() {
+        for name in names {
+            let path = directory.join(name);
+            if path.is_file() {
+                let library = open(path.as_os_str());
+                return library.map(|found| (found, *name)).map_err(|error| error.to_string());
+            }
+        }
+    }
+    let found =
+        names.iter().find_map(|name| Some((open(Path::new(name).as_os_str()).ok()?, *name)));
+    found.ok_or_else(|| "absent".into())
+}
+
+/// A function of `library`.
+///
+/// # Safety
+/// `F` must be the type of a pointer to that function.
+unsafe fn function<F: Copy>(library: &Library, name: &str) -> Result<F, String> {
+    // SAFETY: as promised by the caller. The pointer stays valid: libraries are never closed.
+    let symbol = unsafe { library.get::<F>(name.as_bytes()) };
+    symbol.map(|symbol| *symbol).map_err(|_| format!("has no {name}"))
+}
+
+impl Blas {
+    fn open(which: Native, threads: usize) -> Result<Self, String> {
+        let names: Vec<_> = which.files().iter().map(|(name, _)| *name).collect();
+        let (library, file) = open_first(&names)?;
+        // Never closed, not even if something is missing from it.
+        let library = Box::leak(Box::new(library));
+        let prefix =
+            which.files().iter().find(|(name, _)| *name == file).map_or("", |found| found.1);
+        let complete = || {
+            // SAFETY: these are the types of these two functions in every CBLAS with 32-bit integers.
+            let (sgemm, dgemm) = unsafe {
+                (
+                    function::<Gemm<f32>>(library, &format!("{prefix}cblas_sgemm"))?,
+                    function::<Gemm<f64>>(library, &format!("{prefix}cblas_dgemm"))?,
+                )
+            };
+            let set_threads = match which {
+                Native::Mkl => mkl_threads(library, threads)?,
+                Native::OpenBlas => openblas_threads(library, prefix),
+                Native::Blis => blis_threads(library),
+            };
+            let version = version(which, library, prefix);
+            let (file, threads) = (file.into(), AtomicUsize::new(0));
+            Ok(Self { file, version, sgemm, dgemm, set_threads, threads })
+        };
+        complete().map_err(|error: String| format!("{file} {error}"))
+    }
+
+    /// Sets the thread count where it has changed, so that calls in a row pay nothing for it.
+    fn use_threads(&self, threads: usize) {
+        if self.threads.swap(threads, Ordering::Relaxed) == threads {
+            return;
+        }
+        let count = c_int::try_from(threads).unwrap_or(c_int::MAX);
+        // The libraries document that any positive count is allowed at any time.
+        match self.set_threads {
+            // SAFETY: see above.
+            Some(SetThreads::Int(set)) => unsafe { set(count) },
+            // SAFETY: see above.
+            Some(SetThreads::Wide(set)) => unsafe { set(i64::from(count)) },
+            None => {}
+        }
+    }
+}
+
+/// Chooses MKL's thread pool, which must happen before it computes anything: none for one thread,
+/// OpenMP where its runtime is found beside it. `MKL_THREADING_LAYER` has the last word.
+fn mkl_threads(library: &Library, threads: usize) -> Result<Option<SetThreads>, String> {
+    const INTEL: c_int = 0;
+    const SEQUENTIAL: c_int = 1;
+    let chosen = std::env::var_os("MKL_THREADING_LAYER").is_some();
+    let openmp = if threads > 1 { open_first(&["libiomp5.so", "libomp.so.5"]).ok() } else { None };
+    let pool = chosen || openmp.is_some();
+    // SAFETY: these are the functions' types in `mkl_service.h` and in LLVM's `omp.h`, and all
+    // values passed are valid.
+    unsafe {
+        if !chosen {
+            let set: unsafe extern "C" fn(c_int) -> c_int =
+                function(library, "MKL_Set_Threading_Layer")?;
+            set(if pool { INTEL } else { SEQUENTIAL });
+        }
+        if let Some((runtime, _)) = &openmp {
+            // Idle workers would otherwise spin for 0.2 s on the CPUs of whoever is timed next.
+            let set: Result<unsafe extern "C" fn(c_int), _> =
+                function(runtime, "kmp_set_blocktime");
+            set.into_iter().for_each(|set| set(0));
+        }
+        std::mem::forget(openmp);
+        let set = function(library, "MKL_Set_Num_Threads")?;
+        Ok(pool.then_some(SetThreads::Int(set)))
+    }
+}
+
+fn openblas_threads(library: &Library, prefix: &str) -> Option<SetThreads> {
+    // SAFETY: this is the function's type in OpenBLAS's `cblas.h`.
+    let set = unsafe { function(library, &format!("{prefix}openblas_set_num_threads")) };
+    set.ok().map(SetThreads::Int)
+}
+
+fn blis_threads(library: &Library) -> Option<SetThreads> {
+    // SAFETY: this is the function's type in `blis.h`, whose `dim_t` has 64 bits on 64-bit machines.
+    let set = unsafe { function(library, "bli_thread_set_num_threads") };
+    if cfg!(target_pointer_width = "64") { set.ok().map(SetThreads::Wide) } else { None }
+}
+
+/// What the library says of its version: a line, or "unknown version".
+fn version(which: Native, library: &Library, prefix: &str) -> String {
+    type Text = unsafe extern "C" fn() -> *const c_char;
+    let text = |name: &str| {
+        // SAFETY: the functions asked for below have this type and return a string that stays.
+        unsafe { Some(CStr::from_ptr(function::<Text>(library, name).ok()?()).to_string_lossy()) }
+    };
+    let mut buffer = [0; 256];
+    let said = match which {
+        Native::Mkl => {
+            // SAFETY: this is the function's type, and it writes at most as many bytes as it is told.
+            unsafe {
+                function(library, "MKL_Get_Version_String").ok().map(|get| {
+                    let get: unsafe extern "C" fn(*mut c_char, c_int) = get;
+                    get(buffer.as_mut_ptr().cast(), 255);
+                })
+            };
+            CStr::from_bytes_until_nul(&buffer).ok().map(CStr::to_string_lossy)
+        }
+        Native::OpenBlas => text(&format!("{prefix}openblas_get_config")),
+        Native::Blis => text("bli_info_get_version_str"),
+    };
+    let said = said.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    if said.is_empty() { "unknown version".into() } else { said }
+}
+
+/// Element types that CBLAS knows.
+pub trait Cblas: Float {
+    /// `C = A B` by `by`.
+    fn cblas(by: Native, a: MatRef<Self>, b: MatRef<Self>, c: MatMut<Self>, threads: usize);
+}
+
+macro_rules! impl_cblas {
+    ($t:ident, $function:ident) => {
+        impl Cblas for $t {
+            fn cblas(by: Native, a: MatRef<$t>, b: MatRef<$t>, mut c: MatMut<$t>, threads: usize) {
+                let blas = by.open(threads).unwrap_or_else(|why| panic!("{by}: {why}"));
+                blas.use_threads(threads);
+                assert!(a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols());
+                assert!(c.col_stride() == 1 && c.row_stride() >= c.cols());
+                const ROW_MAJOR: c_int = 101;
+                let (a_transposed, a_stride) = layout(&a);
+                let (b_transposed, b_stride) = layout(&b);
+                let (m, n, k) = (int(a.rows()), int(b.cols()), int(a.cols()));
+                let (a, b) = (a.data().as_ptr(), b.data().as_ptr());
+                let (c_stride, c) = (int(c.row_stride()), c.data_mut().as_mut_ptr());
+                // SAFETY: the views prove that all three matrices lie inside their slices, the
+                // assertions that the shapes fit, and `c` is borrowed mutably, so it overlaps
+                // neither input. CBLAS does not read C where beta is 0.
+                unsafe {
+                    (blas.$function)(
+                        ROW_MAJOR,
+                        a_transposed,
+                        b_transposed,
+                        m,
+                        n,
+                        k,
+                        1.0,
+                        a,
+                        a_stride,
+                        b,
+                        b_stride,
+                        0.0,
+                        c,
+                        c_stride,
+                    );
+                }
+            }
+        }
+    };
+}
+
+impl_cblas!(f32, sgemm);
+impl_cblas!(f64, dgemm);
+
+/// Whether CBLAS sees a transposed matrix, and the distance of its rows. A matrix of one row or
+/// column can be seen both ways, but CBLAS insists that a stored row be as long as it is wide.
+fn layout<T>(matrix: &MatRef<T>) -> (c_int, c_int) {
+    const PLAIN: c_int = 111;
+    const TRANSPOSED: c_int = 112;
+    if matrix.col_stride() == 1 && matrix.row_stride() >= matrix.cols() {
+        return (PLAIN, int(matrix.row_stride()));
+    }
+    assert!(matrix.row_stride() == 1 && matrix.col_stride() >= matrix.rows());
+    (TRANSPOSED, int(matrix.col_stride()))
+}
+
+fn int(value: usize) -> c_int {
+    c_int::try_from(value).expect("a size below 2^31")
+}
