@@ -30,9 +30,9 @@
 //! | matrix products | [`gemm`], [`Gemm`], [`PackedB`] | transposes are views: [`MatRef::t`] |
 //! | batch norm | [`batch_norm_forward`], [`batch_norm_inference`] | [`batch_norm_backward`] |
 //! | softmax | [`softmax`], [`log_softmax`], [`log_sum_exp`] | [`softmax_backward`], [`log_softmax_backward`] |
-//! | losses on logits | [`SoftmaxCrossEntropy`], [`SigmoidCrossEntropy`] | loss and gradient in one pass |
+//! | losses on logits | [`SoftmaxCrossEntropy`], [`SigmoidCrossEntropy`] | loss and gradient in one pass; [in place](SoftmaxCrossEntropy::in_place) |
 //! | activations | [`activate`] | [`activate_backward`] |
-//! | optimiser steps | [`SgdStep`], [`MomentumStep`], [`RmsPropStep`], [`AdamStep`] | one pass over memory each |
+//! | optimiser steps | [`SgdStep`], [`MomentumStep`], [`RmsPropStep`], [`AdamStep`] | one pass over memory each; `run_many` for many tensors |
 //! | reductions | [`sum`], [`mean`], [`mean_var`], [`max`], [`argmax`], [`l2_norm`] | [`column_sums`], [`column_mean_var`], [`row_sums`], [`argmax_rows`] |
 //! | elementary functions | [`exp`], [`ln`] | |
 //!

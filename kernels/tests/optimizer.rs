@@ -2,7 +2,7 @@
 
 use tilewise_kernels::{
     AdamStep, EpsilonPlacement, ErrorKind, Exec, Float, Moments, MomentumForm, MomentumStep, Par,
-    RmsPropStep, SgdStep, available, naive,
+    RmsPropStep, SgdStep, StepTensor, available, naive,
 };
 
 /// `w` after three steps that minimise `w^2 - 10 w + 25` from 0.
@@ -190,6 +190,92 @@ fn f32_agrees_with_naive() {
 #[test]
 fn f64_agrees_with_naive() {
     agrees_with_naive::<f64>();
+}
+
+/// Lengths around vectors and tasks, some of them 0.
+const LENGTHS: [usize; 11] = [0, 5, 17, 0, 1000, 20_000, 1, 16, 33, 40_000, 0];
+
+fn tensor<T: Float, const N: usize>(data: &mut [Vec<T>; 4]) -> StepTensor<'_, T, N> {
+    let [params, grads, state @ ..] = data;
+    let mut state = state.iter_mut();
+    let state = std::array::from_fn(|_| &mut state.next().unwrap()[..]);
+    StepTensor { params, grads, state }
+}
+
+/// Every step on tensors of all lengths: one by one, or in one call.
+fn steps_of_many<T: Float>(together: bool, exec: Exec) -> Vec<[Vec<T>; 4]> {
+    let mut data = LENGTHS.map(problem::<T>).to_vec();
+    let momenta = [MomentumForm::Classical, MomentumForm::Nesterov]
+        .map(|form| MomentumStep { form, ..MomentumStep::default() });
+    let (sgd, rms) = (SgdStep::default(), RmsPropStep::default());
+    let adam = AdamStep { weight_decay: 0.01, ..AdamStep::default() };
+    if together {
+        let mut tensors: Vec<_> = data.iter_mut().map(tensor).collect();
+        sgd.run_many(&mut tensors, exec).unwrap();
+        let mut tensors: Vec<_> = data.iter_mut().map(tensor).collect();
+        momenta.iter().for_each(|step| step.run_many(&mut tensors, exec).unwrap());
+        data.iter_mut().flat_map(|data| &mut data[2]).for_each(|s| *s = s.abs());
+        let mut tensors: Vec<_> = data.iter_mut().map(tensor).collect();
+        rms.run_many(&mut tensors, exec).unwrap();
+        let mut tensors: Vec<_> = data.iter_mut().map(tensor).collect();
+        adam.run_many(&mut tensors, 3, exec).unwrap();
+        return data;
+    }
+    for [w, g, first, second] in &mut data {
+        sgd.run(w, g, exec).unwrap();
+        momenta.iter().for_each(|step| step.run(w, g, first, exec).unwrap());
+        first.iter_mut().for_each(|s| *s = s.abs());
+        rms.run(w, g, first, exec).unwrap();
+        adam.run(w, g, Moments { first, second }, 3, exec).unwrap();
+    }
+    data
+}
+
+fn many_equal_one_by_one<T: Float>() {
+    for &isa in available().unwrap() {
+        let exec = Exec::serial().isa(isa);
+        let expected = steps_of_many::<T>(false, exec);
+        for par in [Par::Serial, Par::Threads(2), Par::Threads(7), Par::Threads(64), Par::Auto] {
+            assert!(steps_of_many::<T>(true, exec.par(par)) == expected, "{isa} {par:?}");
+        }
+    }
+}
+
+#[test]
+fn f32_many_equal_one_by_one() {
+    many_equal_one_by_one::<f32>();
+}
+
+#[test]
+fn f64_many_equal_one_by_one() {
+    many_equal_one_by_one::<f64>();
+}
+
+#[test]
+fn more_threads_than_elements_share_many_tensors() {
+    let (mut a, mut b) = ([1.0f32, 2.0], [3.0f32]);
+    let tensor = |params| StepTensor { params, grads: &[], state: [] };
+    let mut tensors = [tensor(&mut a[..]), tensor(&mut []), tensor(&mut b)];
+    tensors[0].grads = &[1.0, 1.0];
+    tensors[2].grads = &[1.0];
+    let step = SgdStep { lr: 1.0, weight_decay: 0.0 };
+    step.run_many(&mut tensors, Exec::default().par(Par::Threads(50))).unwrap();
+    step.run_many::<f64>(&mut [], Exec::default()).unwrap();
+    assert_eq!((a, b), ([0.0, 1.0], [2.0]));
+}
+
+#[test]
+fn the_wrong_one_of_many_is_named_and_nothing_is_written() {
+    let (mut a, mut b) = (problem::<f32>(4), problem::<f32>(5));
+    b[3].pop();
+    let before = (a.clone(), b.clone());
+    let mut tensors = [tensor(&mut a), tensor(&mut b)];
+    let error = AdamStep::default().run_many(&mut tensors, 1, Exec::default()).unwrap_err();
+    let text = "tensor 1: adam second moment: expected 5 elements, got 4 elements";
+    assert_eq!(error.to_string(), text);
+    let error = AdamStep::default().run_many(&mut tensors, 0, Exec::default()).unwrap_err();
+    assert_eq!(error.what(), "adam step");
+    assert_eq!((a, b), before);
 }
 
 #[test]

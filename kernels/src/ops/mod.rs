@@ -21,6 +21,7 @@ pub use batch_norm::{
 pub use cross_entropy::{Loss, Reduction, SoftmaxCrossEntropy, Targets, softmax_cross_entropy};
 pub use optimizer::{
     AdamStep, EpsilonPlacement, Moments, MomentumForm, MomentumStep, RmsPropStep, SgdStep,
+    StepTensor,
 };
 pub use reduce::{
     Argmax, ArgmaxRows, ColumnMeanVar, ColumnSums, L2Norm, Max, Mean, MeanVar, RowSums, Sum,

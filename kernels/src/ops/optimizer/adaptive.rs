@@ -1,5 +1,6 @@
 //! Steps scaled by a moving average of squared gradients.
 
+use super::many::{StepTensor, apply_many};
 use super::{Rule, apply, check_beta, check_epsilon, check_lengths, check_rate};
 use crate::error::{Error, Result};
 use crate::exec::Exec;
@@ -51,13 +52,31 @@ impl RmsPropStep {
         square: &mut [T],
         exec: Exec,
     ) -> Result<()> {
+        let rule = self.rule()?;
+        check_lengths("rmsprop", params, grads, &[(SQUARE, square)])?;
+        apply(rule, params, grads, [square], exec)
+    }
+
+    /// Updates many tensors with their averages of squares, as [`run`](Self::run) does each of them.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), naming the tensor; nothing is written then.
+    pub fn run_many<T: Float>(
+        &self,
+        tensors: &mut [StepTensor<'_, T, 1>],
+        exec: Exec,
+    ) -> Result<()> {
+        apply_many(self.rule()?, "rmsprop", [SQUARE], tensors, exec)
+    }
+
+    /// The rule, if the hyperparameters are in their domains.
+    fn rule<T: Float>(&self) -> Result<RmsProp<T>> {
         check_rate("rmsprop learning rate", self.lr)?;
         check_beta("rmsprop beta", self.beta)?;
         check_epsilon::<T>("rmsprop epsilon", self.epsilon)?;
         check_rate("rmsprop weight decay", self.weight_decay)?;
-        check_lengths("rmsprop", params, grads, &[("average of squares", square)])?;
         let inside = self.placement == EpsilonPlacement::Inside;
-        let rule = RmsProp {
+        Ok(RmsProp {
             lr: T::from_f64(self.lr),
             beta: T::from_f64(self.beta),
             fresh: T::from_f64(1.0 - self.beta),
@@ -65,10 +84,12 @@ impl RmsPropStep {
             inside: T::from_f64(if inside { self.epsilon } else { 0.0 }),
             outside: T::from_f64(if inside { 0.0 } else { self.epsilon }),
             decay: T::from_f64(self.weight_decay),
-        };
-        apply(rule, params, grads, [square], exec)
+        })
     }
 }
+
+/// What errors call the state of RMSprop.
+const SQUARE: &str = "average of squares";
 
 #[derive(Clone, Copy)]
 struct RmsProp<T> {
@@ -147,10 +168,24 @@ impl AdamStep {
         exec: Exec,
     ) -> Result<()> {
         let Moments { first, second } = moments;
-        self.check::<T>(step)?;
-        let state = [("first moment", &*first), ("second moment", &*second)];
+        let rule = self.rule(step)?;
+        let state = [(MOMENTS[0], &*first), (MOMENTS[1], &*second)];
         check_lengths("adam", params, grads, &state)?;
-        apply(self.rule(step), params, grads, [first, second], exec)
+        apply(rule, params, grads, [first, second], exec)
+    }
+
+    /// Updates many tensors with their first and second moments, as [`run`](Self::run) does each of
+    /// them.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), naming the tensor; nothing is written then.
+    pub fn run_many<T: Float>(
+        &self,
+        tensors: &mut [StepTensor<'_, T, 2>],
+        step: u64,
+        exec: Exec,
+    ) -> Result<()> {
+        apply_many(self.rule(step)?, "adam", MOMENTS, tensors, exec)
     }
 
     fn check<T: Float>(&self, step: u64) -> Result<()> {
@@ -165,14 +200,16 @@ impl AdamStep {
         Ok(())
     }
 
-    /// Everything that is the same for all parameters, worked out in `f64`.
-    fn rule<T: Float>(&self, step: u64) -> Adam<T> {
+    /// Everything that is the same for all parameters, worked out in `f64`, if the hyperparameters
+    /// are in their domains.
+    fn rule<T: Float>(&self, step: u64) -> Result<Adam<T>> {
+        self.check::<T>(step)?;
         let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         let (l2, shrink) = match self.decoupled {
             false => (self.weight_decay, 0.0),
             true => (0.0, self.lr * self.weight_decay),
         };
-        Adam {
+        Ok(Adam {
             rate: T::from_f64(self.lr / correction(self.beta1)),
             unbias: T::from_f64(1.0 / correction(self.beta2).sqrt()),
             beta1: T::from_f64(self.beta1),
@@ -182,9 +219,12 @@ impl AdamStep {
             epsilon: T::from_f64(self.epsilon),
             l2: T::from_f64(l2),
             shrink: T::from_f64(shrink),
-        }
+        })
     }
 }
+
+/// What errors call the state of Adam.
+const MOMENTS: [&str; 2] = ["first moment", "second moment"];
 
 #[derive(Clone, Copy)]
 struct Adam<T> {

@@ -1,5 +1,6 @@
 //! Gradient descent, plain and with momentum.
 
+use super::many::{StepTensor, apply_many};
 use super::{Rule, apply, check_beta, check_lengths, check_rate};
 use crate::error::Result;
 use crate::exec::Exec;
@@ -27,11 +28,28 @@ impl SgdStep {
     /// # Errors
     /// If the lengths differ or a hyperparameter is outside its domain; nothing is written then.
     pub fn run<T: Float>(&self, params: &mut [T], grads: &[T], exec: Exec) -> Result<()> {
+        let rule = self.rule()?;
+        check_lengths("sgd", params, grads, &[])?;
+        apply(rule, params, grads, [], exec)
+    }
+
+    /// Updates many tensors, as [`run`](Self::run) does each of them.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), naming the tensor; nothing is written then.
+    pub fn run_many<T: Float>(
+        &self,
+        tensors: &mut [StepTensor<'_, T, 0>],
+        exec: Exec,
+    ) -> Result<()> {
+        apply_many(self.rule()?, "sgd", [], tensors, exec)
+    }
+
+    /// The rule, if the hyperparameters are in their domains.
+    fn rule<T: Float>(&self) -> Result<Sgd<T>> {
         check_rate("sgd learning rate", self.lr)?;
         check_rate("sgd weight decay", self.weight_decay)?;
-        check_lengths("sgd", params, grads, &[])?;
-        let rule = Sgd { lr: T::from_f64(self.lr), decay: T::from_f64(self.weight_decay) };
-        apply(rule, params, grads, [], exec)
+        Ok(Sgd { lr: T::from_f64(self.lr), decay: T::from_f64(self.weight_decay) })
     }
 }
 
@@ -94,26 +112,46 @@ impl MomentumStep {
         velocity: &mut [T],
         exec: Exec,
     ) -> Result<()> {
+        let rule = self.rule()?;
+        check_lengths("momentum", params, grads, &[("velocity", velocity)])?;
+        match self.form {
+            MomentumForm::Nesterov => apply(Lookahead(rule), params, grads, [velocity], exec),
+            _ => apply(rule, params, grads, [velocity], exec),
+        }
+    }
+
+    /// Updates many tensors with their velocities, as [`run`](Self::run) does each of them.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), naming the tensor; nothing is written then.
+    pub fn run_many<T: Float>(
+        &self,
+        tensors: &mut [StepTensor<'_, T, 1>],
+        exec: Exec,
+    ) -> Result<()> {
+        let rule = self.rule()?;
+        let (what, names) = ("momentum", ["velocity"]);
+        match self.form {
+            MomentumForm::Nesterov => apply_many(Lookahead(rule), what, names, tensors, exec),
+            _ => apply_many(rule, what, names, tensors, exec),
+        }
+    }
+
+    /// The rule, if the hyperparameters are in their domains.
+    fn rule<T: Float>(&self) -> Result<Velocity<T>> {
         check_rate("momentum learning rate", self.lr)?;
         check_beta("momentum beta", self.beta)?;
         check_rate("momentum weight decay", self.weight_decay)?;
-        check_lengths("momentum", params, grads, &[("velocity", velocity)])?;
         let fresh = match self.form {
             MomentumForm::Ewa => 1.0 - self.beta,
             MomentumForm::Classical | MomentumForm::Nesterov => 1.0,
         };
-        let velocity_rule = Velocity {
+        Ok(Velocity {
             lr: T::from_f64(self.lr),
             beta: T::from_f64(self.beta),
             fresh: T::from_f64(fresh),
             decay: T::from_f64(self.weight_decay),
-        };
-        match self.form {
-            MomentumForm::Nesterov => {
-                apply(Lookahead(velocity_rule), params, grads, [velocity], exec)
-            }
-            _ => apply(velocity_rule, params, grads, [velocity], exec),
-        }
+        })
     }
 }
 

@@ -16,11 +16,27 @@
 //! | [`RmsPropStep`] | `s = beta s + (1 - beta) g^2` | `w -= lr g / (sqrt(s) + epsilon)` |
 //! | [`AdamStep`] | `m`, `v`: averages of `g` and `g^2` | `w -= lr m' / (sqrt(v') + epsilon)` |
 
+//! `run` takes one tensor, `run_many` all of a model's ([`StepTensor`]): one entry and one division of
+//! the work among threads for all of them, with the bits of one after the other.
+//!
+//! # Traffic
+//! Parameters and state are read and written, gradients read, each once, which is the minimum; a line
+//! that is written has been read before, so that no further traffic hides behind the stores. Bytes per
+//! parameter:
+//!
+//! | step | `f32` | `f64` |
+//! |---|---|---|
+//! | [`SgdStep`] | 12 | 24 |
+//! | [`MomentumStep`], [`RmsPropStep`] | 20 | 40 |
+//! | [`AdamStep`] | 28 | 56 |
+
 mod adaptive;
 mod descent;
+mod many;
 
 pub use adaptive::{AdamStep, EpsilonPlacement, Moments, RmsPropStep};
 pub use descent::{MomentumForm, MomentumStep, SgdStep};
+pub use many::StepTensor;
 
 use crate::error::{Error, Result, check_len};
 use crate::exec::Exec;
@@ -112,6 +128,10 @@ impl<T: Float, R: Rule<T, N>, const N: usize> Kernel<T> for Update<'_, T, R, N> 
 
 /// Checks that gradients and state are as long as the parameters.
 fn check_lengths<T>(what: &str, params: &[T], grads: &[T], state: &[(&str, &[T])]) -> Result<()> {
+    let fits = |other: &[T]| other.len() == params.len();
+    if fits(grads) && state.iter().all(|(_, state)| fits(state)) {
+        return Ok(());
+    }
     check_len(&format!("{what} gradients"), params.len(), grads.len())?;
     state.iter().try_for_each(|(name, state)| {
         check_len(&format!("{what} {name}"), params.len(), state.len())
