@@ -8,6 +8,9 @@ use crate::dispatch::caches;
 use crate::parallel::Par;
 use crate::simd::{Float, Kernel, Simd};
 
+/// Bytes of a B that no second-level cache holds.
+const LARGE_B_BYTES: usize = 2 << 20;
+
 /// Multiply-adds that one thread should have: about 20 microseconds of work, several times what it
 /// takes to wake another thread.
 const GRAIN: usize = 1 << 21;
@@ -119,7 +122,11 @@ impl<'a, T: Float> Problem<'a, T> {
         // The vectors of an unpacked B are loaded along its rows.
         let b_contiguous = self.b.strides[1] == 1 || n == 1;
         let b_fits = n.saturating_mul(k).saturating_mul(size) <= SMALL_B_BYTES;
-        let pack_b = !b_contiguous || (m > 4 * tile[0] && !b_fits);
+        // A large B is read once per panel of A: packed, its later readings come from the second
+        // level, in order; unpacked, each is a walk over as many pages as it has rows.
+        let b_is_large = n.saturating_mul(k).saturating_mul(size) > LARGE_B_BYTES;
+        let enough_rows = m > if b_is_large { tile[0] } else { 4 * tile[0] };
+        let pack_b = !b_contiguous || (enough_rows && !b_fits);
         // A row-major A is read in order along k, a few rows at a time.
         let stride = self.a.strides[1];
         let a_in_order = stride == 1 || stays_in_first_level(k, stride.saturating_mul(size));

@@ -1,12 +1,10 @@
 //! Saving and loading weights.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use common::blobs;
+use crate::common::blobs;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tilewise_nn::prelude::*;
 

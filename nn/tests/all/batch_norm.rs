@@ -1,8 +1,6 @@
 //! Batch normalisation inside networks: conventions, statistics, gradients.
 
-mod common;
-
-use common::blobs;
+use crate::common::blobs;
 use tilewise_kernels::{Activation, Exec, Float};
 use tilewise_nn::init::Init;
 use tilewise_nn::layers::{ActivationLayer, BatchNorm, Layer, Linear, Pass, Saved};

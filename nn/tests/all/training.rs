@@ -1,8 +1,6 @@
 //! Whole trainings: optimisers, determinism, bad input.
 
-mod common;
-
-use common::blobs;
+use crate::common::blobs;
 use tilewise_kernels::{Exec, Par};
 use tilewise_nn::layers::{Dropout, Layer, Parameter, ParameterKind, Pass, Saved};
 use tilewise_nn::optim::OptimizerState;

@@ -1,0 +1,9 @@
+//! Everything that is tested through the crate's public face. One program, because each would
+//! compile all the kernels that it uses anew.
+
+mod batch_norm;
+mod common;
+mod data;
+mod init;
+mod training;
+mod weights;
