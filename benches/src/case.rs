@@ -233,8 +233,12 @@ impl Case {
                 // matrixmultiply reads its thread count from the environment, once: one thread only.
                 list.push(Implementation { who: Who::GemmCrate, threads });
             }
-            for native in Native::ALL.into_iter().filter(|native| native.version(threads).is_ok()) {
-                list.push(Implementation { who: Who::Native(native), threads });
+            // The larger count first: it decides whether a library gets its threads.
+            let counts = if threads > 1 { vec![threads, 1] } else { vec![1] };
+            for native in Native::ALL {
+                let able = counts.iter().filter(|&&threads| native.version(threads).is_ok());
+                let who = Who::Native(native);
+                list.extend(able.map(|&threads| Implementation { who, threads }));
             }
         }
         list

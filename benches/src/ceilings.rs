@@ -14,15 +14,7 @@ use tilewise_kernels::simd::{Kernel, Simd};
 use tilewise_kernels::{Float, Isa, available};
 
 use crate::case::Case;
-
-/// A measured rate.
-#[derive(Debug, Clone)]
-pub struct Ceiling {
-    /// `flops/<dtype>/<path>`, or `read/<level>` and `copy/<level>`.
-    pub name: String,
-    /// Operations or bytes per second.
-    pub rate: f64,
-}
+use crate::record::Ceiling;
 
 /// All of them, for one number of threads.
 #[derive(Debug, Clone, Default)]

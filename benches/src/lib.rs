@@ -10,6 +10,7 @@ pub mod cases;
 pub mod ceilings;
 mod data;
 mod harness;
+pub mod machine;
 pub mod measure;
 #[cfg(feature = "peers")]
 #[allow(unsafe_code)]
@@ -17,6 +18,8 @@ mod native;
 #[cfg(feature = "peers")]
 #[allow(unsafe_code)]
 mod peers;
+pub mod record;
+pub mod report;
 
 pub use case::{Case, Implementation, Who, Work, Workload};
 pub use harness::{configured, register};

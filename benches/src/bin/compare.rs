@@ -6,27 +6,39 @@
 //! operations without peers: to the naive twin). One thread is timed by its own processor time, more
 //! by the wall clock.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-#[cfg(feature = "peers")]
-use tilewise_benches::Native;
 use tilewise_benches::cases::{self, gemm::Shape};
 use tilewise_benches::ceilings::Ceilings;
+use tilewise_benches::machine::Machine;
 use tilewise_benches::measure::{self, Clock, Effort, Summary};
-use tilewise_benches::{Case, Implementation, Who, Work};
+use tilewise_benches::record::{Line, Row, Writer};
+use tilewise_benches::{Case, Implementation, Who, report};
 use tilewise_kernels::Isa;
 
-/// The shortest sample.
+/// The shortest sample, and the same in a hurry.
 const SAMPLE: Duration = Duration::from_millis(2);
+const QUICK_SAMPLE: Duration = Duration::from_micros(500);
 
-/// How long the ceilings are measured before everything else.
-const CEILINGS_SECONDS: f64 = 3.0;
+/// How long the ceilings are measured before everything else, and the same in a hurry.
+const CEILINGS: Duration = Duration::from_secs(4);
+const QUICK_CEILINGS: Duration = Duration::from_secs(1);
+
+/// Cases with more bytes or operations are left out in a hurry.
+const QUICK_BYTES: u64 = 16 << 20;
+const QUICK_FLOPS: u64 = 1 << 29;
+
+/// Quartiles farther apart than that, relative to the median, earn a warning.
+const NOISY: f64 = 0.1;
 
 const USAGE: &str = "\
 usage: compare gemm|memory|training [--threads N] [--dtype f32|f64] [--rounds N]
                [--sizes 64,128x10x256,784x512x128-tn,...]   (gemm: N or MxNxK)
                [--only TEXT]                                (cases whose id contains TEXT)
+               [--quick]                                    (small cases, few rounds)
+               [--record]                                   (keeps a record for `report`)
 TILEWISE_MAX_ISA chooses our path.";
 
 fn main() -> ExitCode {
@@ -45,6 +57,8 @@ struct Options {
     rounds: usize,
     shapes: Vec<Shape>,
     only: String,
+    quick: bool,
+    record: bool,
 }
 
 impl Options {
@@ -57,25 +71,49 @@ impl Options {
             rounds: 21,
             shapes: cases::gemm::shapes(),
             only: String::new(),
+            quick: false,
+            record: false,
         };
         while let Some(name) = arguments.next() {
-            let value = arguments.next().ok_or_else(|| format!("{name} needs a value\n{USAGE}"))?;
             match name.as_str() {
-                "--threads" => options.threads = count(&name, &value)?,
-                "--rounds" => options.rounds = count(&name, &value)?,
-                "--dtype" => options.dtype = value,
-                "--only" => options.only = value,
-                "--sizes" => {
-                    options.shapes =
-                        value.split(',').map(str::parse).collect::<Result<_, String>>()?;
-                }
-                _ => return Err(format!("unknown option {name}\n{USAGE}")),
+                "--quick" => (options.quick, options.rounds) = (true, 5),
+                "--record" => options.record = true,
+                _ => options.set(&name, arguments.next())?,
             }
         }
         Ok(options)
     }
 
+    /// Reads an option with a value.
+    fn set(&mut self, name: &str, value: Option<String>) -> Result<(), String> {
+        let value = value.ok_or_else(|| format!("{name} needs a value, or is unknown\n{USAGE}"))?;
+        match name {
+            "--threads" => self.threads = count(name, &value)?,
+            "--rounds" => self.rounds = count(name, &value)?,
+            "--dtype" => self.dtype = value,
+            "--only" => self.only = value,
+            "--sizes" => {
+                self.shapes = value.split(',').map(str::parse).collect::<Result<_, String>>()?;
+            }
+            _ => return Err(format!("unknown option {name}\n{USAGE}")),
+        }
+        Ok(())
+    }
+
+    /// What is to be measured: what the options name, without the big cases in a hurry.
     fn cases(&self) -> Result<Vec<Case>, String> {
+        let mut cases = self.family()?;
+        cases.retain(|case| case.id.contains(&self.only));
+        if cases.is_empty() {
+            return Err(format!("--only: no case of {} contains {:?}", self.what, self.only));
+        }
+        if self.quick {
+            cases.retain(|case| case.bytes <= QUICK_BYTES && case.flops <= QUICK_FLOPS);
+        }
+        Ok(cases)
+    }
+
+    fn family(&self) -> Result<Vec<Case>, String> {
         match (self.what.as_str(), self.dtype.as_str()) {
             ("gemm", "f32") => Ok(cases::gemm::cases::<f32>(&self.shapes)),
             ("gemm", "f64") => Ok(cases::gemm::cases::<f64>(&self.shapes)),
@@ -92,46 +130,87 @@ impl Options {
 
     fn run(&self) -> Result<(), String> {
         let isa = Isa::best().map_err(|error| error.to_string())?;
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads)
-            .build()
-            .map_err(|error| error.to_string())?;
-        let clock = Clock::of(self.threads);
-        println!(
-            "{} {}, {} thread(s), {}, our path {isa}, medians of {} interleaved rounds",
-            self.what,
-            self.dtype,
-            self.threads,
-            clock.name(),
-            self.rounds
-        );
-        #[cfg(feature = "peers")]
-        if self.what == "gemm" {
-            for native in Native::ALL {
-                let version = native.version(self.threads).map(str::to_owned);
-                println!("{native}: {}", version.unwrap_or_else(|why| why));
-            }
-        }
-        let ceilings = Ceilings::measure(self.threads, CEILINGS_SECONDS);
-        for ceiling in &ceilings.list {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build();
+        let pool = pool.map_err(|error| error.to_string())?;
+        let cases = self.cases()?;
+        let machine = self.machine(isa);
+        self.print_head(&machine);
+        let seconds = if self.quick { QUICK_CEILINGS } else { CEILINGS };
+        let ceilings = Ceilings::measure(self.threads, seconds.as_secs_f64());
+        let mut log = Log::new(self.record, machine)?;
+        for ceiling in ceilings.list.iter().cloned() {
             println!("ceiling {:<22} {:>7.1} G/s", ceiling.name, ceiling.rate / 1e9);
+            log.write(Line::Ceiling(ceiling))?;
         }
         println!(
             "{:<44} {:<24} {:>12} {:>7} {:>15} {:>8} {:>6}",
             "case", "implementation", "median", "IQR", "rate", "of roof", "ratio"
         );
-        let effort = Effort { rounds: self.rounds, sample: SAMPLE };
-        for case in self.cases()?.iter().filter(|case| case.id.contains(&self.only)) {
-            let candidates = candidates(case, isa, self.threads);
+        let sample = if self.quick { QUICK_SAMPLE } else { SAMPLE };
+        let (effort, clock) = (Effort { rounds: self.rounds, sample }, Clock::of(self.threads));
+        for case in cases {
+            let candidates = candidates(&case, isa, self.threads);
             let mut workload = case.prepare();
             let mut work = || measure::interleaved(workload.as_mut(), &candidates, effort, clock);
             // One thread stays outside any pool, as in a program that has none.
             let samples = if self.threads > 1 { pool.install(work) } else { work() };
-            for row in rows(&candidates, &samples, ceilings.shortest(case, isa)) {
-                print(case, &row);
+            for row in rows(&case, &candidates, &samples, ceilings.shortest(&case, isa)) {
+                print(&row);
+                log.write(Line::Row(row))?;
             }
         }
+        log.finish();
         Ok(())
+    }
+
+    fn machine(&self, isa: Isa) -> Machine {
+        let what = format!("{}-{}", self.what, self.dtype);
+        let mut machine = Machine::here(what);
+        machine.isa = isa.to_string();
+        machine.threads = self.threads;
+        machine.clock = Clock::of(self.threads).name().into();
+        if self.what == "gemm" {
+            machine.peers = tilewise_benches::machine::peers(self.threads);
+        }
+        machine
+    }
+
+    fn print_head(&self, machine: &Machine) {
+        println!(
+            "{}, {} thread(s), {}, our path {}, medians of {} interleaved rounds",
+            machine.what, machine.threads, machine.clock, machine.isa, self.rounds
+        );
+        for (name, version) in &machine.peers {
+            println!("{name}: {version}");
+        }
+    }
+}
+
+/// Where lines go if a record is wanted.
+struct Log(Option<Writer>);
+
+impl Log {
+    fn new(wanted: bool, mut machine: Machine) -> Result<Self, String> {
+        if !wanted {
+            return Ok(Self(None));
+        }
+        // The loader's messages name directories, which records do not.
+        for version in machine.peers.values_mut().filter(|version| version.contains('/')) {
+            *version = "could not be opened".into();
+        }
+        let writer = Writer::create(Path::new("benches/record"), machine);
+        writer.map(|writer| Self(Some(writer))).map_err(|error| format!("record: {error}"))
+    }
+
+    fn write(&mut self, line: Line) -> Result<(), String> {
+        let Some(writer) = &mut self.0 else { return Ok(()) };
+        writer.write(&line).map_err(|error| format!("{}: {error}", writer.path.display()))
+    }
+
+    fn finish(self) {
+        if let Some(writer) = self.0 {
+            println!("record: {}", writer.path.display());
+        }
     }
 }
 
@@ -153,42 +232,46 @@ fn candidates(case: &Case, isa: Isa, threads: usize) -> Vec<Implementation> {
     list
 }
 
-/// The candidates' samples with what is said about them.
-struct Row {
-    by: Implementation,
-    summary: Summary,
-    /// The median over the rounds of the best peer's time divided by this one's.
-    ratio: Option<f64>,
-    /// The share of the speed that the measured ceilings allow.
-    roofline: Option<f64>,
-}
-
-fn rows(list: &[Implementation], samples: &[Vec<f64>], limit: Option<f64>) -> Vec<Row> {
+fn rows(
+    case: &Case,
+    list: &[Implementation],
+    samples: &[Vec<f64>],
+    limit: Option<f64>,
+) -> Vec<Row> {
     let summaries: Vec<Summary> = samples.iter().map(|seconds| Summary::new(seconds)).collect();
     let peers = (0..list.len()).filter(|&i| !list[i].is_tilewise());
     let best = peers.min_by(|&i, &j| summaries[i].median.total_cmp(&summaries[j].median));
-    let row = |i: usize| Row {
-        by: list[i],
-        summary: summaries[i],
-        ratio: best.map(|best| measure::speedup(&samples[i], &samples[best])),
-        roofline: limit.map(|limit| limit / summaries[i].median),
+    let row = |i: usize| {
+        let Summary { median, lower, upper } = summaries[i];
+        let spread = summaries[i].spread();
+        let noisy = || format!("quartiles {:.0} % apart: a noisy machine", spread * 100.0);
+        Row {
+            id: format!("{}/{}", case.id, list[i]),
+            ours: list[i].is_tilewise(),
+            median,
+            lower,
+            upper,
+            rounds: samples[i].len(),
+            flops: case.flops,
+            bytes: case.bytes,
+            threads: list[i].threads,
+            ratio: best.map(|best| measure::speedup(&samples[i], &samples[best])),
+            roofline: limit.map(|limit| limit / median),
+            warning: (spread > NOISY).then(noisy),
+        }
     };
     (0..list.len()).map(row).collect()
 }
 
-fn print(case: &Case, row: &Row) {
-    let (amount, unit) = match case.work {
-        Work::Flops(count) => (count, "GFLOP/s"),
-        Work::Bytes(count) => (count, "GB/s"),
-    };
+fn print(row: &Row) {
     println!(
-        "{:<44} {:<24} {:>9.2} us {:>5.1} % {:>7.1} {unit:<7} {:>8} {:>6}",
-        case.id,
-        row.by.to_string(),
-        row.summary.median * 1e6,
-        row.summary.spread() * 100.0,
-        amount as f64 / row.summary.median / 1e9,
-        row.roofline.map_or("-".into(), |share| format!("{:.0} %", share * 100.0)),
-        row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
+        "{:<44} {:<24} {:>9.2} us {:>5.1} % {:>15} {:>8} {:>6}",
+        row.case(),
+        row.implementation(),
+        row.median * 1e6,
+        (row.upper - row.lower) / row.median * 100.0,
+        report::rate(row),
+        report::percent(row.roofline),
+        report::times(row.ratio),
     );
 }
