@@ -326,7 +326,9 @@ impl<T: Real> Channel<T> {
         let share = Tracked::constant(1.0 / self.dy.len() as f64);
         let tilt = -(self.scale * share * self.inv_std * self.dgamma);
         let base = -(self.scale * share * self.sum + self.low * tilt);
-        self.scale * self.dy[i] + (tilt * self.centred[i] + base)
+        let dx = self.scale * self.dy[i] + (tilt * self.centred[i] + base);
+        // The reference scales last: what underflows in its three terms is scaled as well.
+        dx.widened(3.0 * f64::from_bits(1) * self.scale.value.abs())
     }
 }
 
