@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the native peers: MKL and OpenBLAS from PyPI into target/peers, and, where this user may
-# install packages, BLIS from Debian. Prints how to tell the benchmarks where they are.
+# Installs the native peers: MKL and OpenBLAS from PyPI into target/peers, oneDNN 3 out of a wheel of
+# PyPI's paddlepaddle (190 MB, the only one that has it with OpenMP), and, where this user may install
+# packages, BLIS from Debian. Prints how to tell the benchmarks where they are.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,6 +11,21 @@ for package in mkl scipy-openblas32; do
     "$peers/bin/python" -m pip install --quiet --disable-pip-version-check "$package" >&2 ||
         echo "setup.sh: pip could not install $package: it will be named as absent" >&2
 done
+
+if [ ! -f "$peers/onednn/libdnnl.so.3" ]; then
+    "$peers/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps \
+        --dest "$peers/wheels" paddlepaddle >&2 &&
+        "$peers/bin/python" - "$peers" <<'PYTHON' ||
+import glob, os, sys, zipfile
+peers = sys.argv[1]
+os.makedirs(f"{peers}/onednn", exist_ok=True)
+with zipfile.ZipFile(glob.glob(f"{peers}/wheels/paddlepaddle-*.whl")[0]) as wheel:
+    with open(f"{peers}/onednn/libdnnl.so.3", "wb") as library:
+        library.write(wheel.read("paddle/libs/libdnnl.so.3"))
+PYTHON
+        echo "setup.sh: could not get oneDNN: it will be named as absent" >&2
+    rm -rf "$peers/wheels"
+fi
 
 if ! ldconfig -p | grep -q libblis.so; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -21,4 +37,4 @@ if ! ldconfig -p | grep -q libblis.so; then
 fi
 
 openblas=$("$peers/bin/python" -c 'import scipy_openblas32 as o; print(o.get_lib_dir())' || true)
-echo "export TILEWISE_PEERS=$peers/lib${openblas:+:$openblas}"
+echo "export TILEWISE_PEERS=$peers/lib${openblas:+:$openblas}:$peers/onednn"

@@ -178,7 +178,7 @@ pub struct Case {
     pub naive: bool,
     /// Whether this is a matrix product, which others can do, and which can be packed for.
     pub product: bool,
-    prepare: Box<dyn Fn() -> Box<dyn Workload>>,
+    prepare: Box<dyn Fn() -> Box<dyn Workload> + Send + Sync>,
 }
 
 impl Case {
@@ -186,7 +186,7 @@ impl Case {
     pub fn new<W: Workload + 'static>(
         id: String,
         work: Work,
-        prepare: impl Fn() -> W + 'static,
+        prepare: impl Fn() -> W + Send + Sync + 'static,
     ) -> Self {
         let prepare = Box::new(move || Box::new(prepare()) as Box<dyn Workload>);
         let (flops, bytes) = match work {
@@ -235,7 +235,8 @@ impl Case {
             }
             // The larger count first: it decides whether a library gets its threads.
             let counts = if threads > 1 { vec![threads, 1] } else { vec![1] };
-            for native in Native::ALL {
+            let dtype = self.id.split('/').nth(1).unwrap_or_default();
+            for native in Native::ALL.into_iter().filter(|native| native.knows(dtype)) {
                 let able = counts.iter().filter(|&&threads| native.version(threads).is_ok());
                 let who = Who::Native(native);
                 list.extend(able.map(|&threads| Implementation { who, threads }));

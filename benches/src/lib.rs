@@ -17,6 +17,9 @@ pub mod measure;
 mod native;
 #[cfg(feature = "peers")]
 #[allow(unsafe_code)]
+mod onednn;
+#[cfg(feature = "peers")]
+#[allow(unsafe_code)]
 mod peers;
 pub mod record;
 pub mod report;

@@ -1,10 +1,11 @@
 //! Interleaved timing and the statistics that survive a noisy machine.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use cpu_time::ThreadTime;
 
-use crate::case::{Implementation, Workload};
+use crate::case::{Case, Implementation, Workload};
 
 /// What time is taken by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,18 +58,40 @@ pub struct Effort {
     pub sample: Duration,
 }
 
-/// Seconds per call, one list per candidate, one entry per round. Results are verified first.
+/// The candidates whose results are right. A peer with a wrong one is left out, with a message.
+///
+/// # Panics
+/// If ours is wrong.
+pub fn verified(
+    case: &Case,
+    work: &mut Box<dyn Workload>,
+    mut candidates: Vec<Implementation>,
+) -> Vec<Implementation> {
+    candidates.retain(|&by| {
+        if by.is_tilewise() {
+            work.verify(by);
+            return true;
+        }
+        let right = catch_unwind(AssertUnwindSafe(|| work.verify(by))).is_ok();
+        if !right {
+            eprintln!("{}/{by}: left out, for the reason above", case.id);
+            // The buffers may hold anything now.
+            *work = case.prepare();
+        }
+        right
+    });
+    candidates
+}
+
+/// Seconds per call, one list per candidate, one entry per round. Verify them first.
 pub fn interleaved(
     work: &mut dyn Workload,
     candidates: &[Implementation],
     effort: Effort,
     clock: Clock,
 ) -> Vec<Vec<f64>> {
-    let mut calls = Vec::new();
-    for &by in candidates {
-        work.verify(by);
-        calls.push(calls_per_sample(work, by, effort.sample, clock));
-    }
+    let count = |&by| calls_per_sample(work, by, effort.sample, clock);
+    let calls: Vec<usize> = candidates.iter().map(count).collect();
     let mut samples = vec![Vec::with_capacity(effort.rounds); candidates.len()];
     for round in 0..effort.rounds {
         for turn in 0..candidates.len() {

@@ -1,18 +1,21 @@
 //! Native matrix multiplications, opened when the program runs if they are there: nothing of them is
 //! needed to build, and where one is missing the others still run.
 //!
-//! Libraries are looked for in the directories of [`PEERS_VARIABLE`], then where the system's loader
-//! looks. They are called through their CBLAS entry points with 32-bit integers, and never unloaded,
-//! since their threads may outlive any handle.
+//! Libraries with CBLAS (the one with 32-bit integers) are called here, oneDNN in a file of its own.
+//! They are looked for in the directories of [`PEERS_VARIABLE`], then where the system's loader looks,
+//! and never unloaded, since their threads may outlive any handle.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use tilewise_kernels::{Float, MatMut, MatRef};
+
+use crate::onednn;
 
 /// The environment variable that lists directories of native libraries, separated by colons.
 pub const PEERS_VARIABLE: &str = "TILEWISE_PEERS";
@@ -26,11 +29,13 @@ pub enum Native {
     OpenBlas,
     /// BLIS.
     Blis,
+    /// oneDNN, which has no CBLAS and multiplies `f32` only.
+    OneDnn,
 }
 
 impl Native {
     /// All that are known.
-    pub const ALL: [Self; 3] = [Self::Mkl, Self::OpenBlas, Self::Blis];
+    pub const ALL: [Self; 4] = [Self::Mkl, Self::OpenBlas, Self::Blis, Self::OneDnn];
 
     /// As in benchmark ids.
     pub fn name(self) -> &'static str {
@@ -38,6 +43,7 @@ impl Native {
             Self::Mkl => "mkl",
             Self::OpenBlas => "openblas",
             Self::Blis => "blis",
+            Self::OneDnn => "onednn",
         }
     }
 
@@ -48,6 +54,9 @@ impl Native {
     /// # Errors
     /// If the library is absent, lacks a function, or cannot run on that many threads.
     pub fn version(self, threads: usize) -> Result<&'static str, String> {
+        if self == Self::OneDnn {
+            return onednn::version();
+        }
         let blas = self.open(threads)?;
         if threads > 1 && blas.set_threads.is_none() {
             return Err(format!("{} has no function that sets its thread count", blas.file));
@@ -55,8 +64,13 @@ impl Native {
         Ok(&blas.version)
     }
 
+    /// Whether it multiplies values of a type, such as `f64`.
+    pub fn knows(self, dtype: &str) -> bool {
+        self != Self::OneDnn || dtype == "f32"
+    }
+
     fn open(self, threads: usize) -> Result<&'static Blas, String> {
-        static OPENED: [OnceLock<Result<Blas, String>>; 3] = [const { OnceLock::new() }; 3];
+        static OPENED: [OnceLock<Result<Blas, String>>; 4] = [const { OnceLock::new() }; 4];
         OPENED[self as usize]
             .get_or_init(|| Blas::open(self, threads))
             .as_ref()
@@ -73,6 +87,7 @@ impl Native {
                 ("libopenblas.so", ""),
             ],
             Self::Blis => &[("libblis.so.4", ""), ("libblis.so", "")],
+            Self::OneDnn => &[],
         }
     }
 }
@@ -124,13 +139,21 @@ fn directories() -> Vec<PathBuf> {
     std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
-/// Opens the first of `names` that is there. Its symbols become global, because the parts of MKL
-/// look for each other's.
-fn open_first(names: &[&'static str]) -> Result<(Library, &'static str), String> {
+/// Binds a library's calls to itself and what it names as its needs, not to a namesake that was opened
+/// before: the `cblas_sgemm` of one must not end in the `sgemm_` of another. Without this flag of
+/// glibc's loader only one library per process can be trusted.
+const OWN_SYMBOLS: c_int = if cfg!(all(target_os = "linux", target_env = "gnu")) { 0x8 } else { 0 };
+
+/// Opens the first of `names` that is there, shut off from the others.
+pub(crate) fn open_first(names: &[&'static str]) -> Result<(Library, &'static str), String> {
+    open_with(names, RTLD_NOW | RTLD_LOCAL | OWN_SYMBOLS)
+}
+
+fn open_with(names: &[&'static str], flags: c_int) -> Result<(Library, &'static str), String> {
     let open = |path: &OsStr| {
         // SAFETY: opening runs the library's initialisers. These libraries' do nothing but detect
         // the CPU, read the environment and start threads.
-        unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }
+        unsafe { Library::open(Some(path), flags) }
     };
     for directory in directories() {
         for name in names {
@@ -150,7 +173,7 @@ fn open_first(names: &[&'static str]) -> Result<(Library, &'static str), String>
 ///
 /// # Safety
 /// `F` must be the type of a pointer to that function.
-unsafe fn function<F: Copy>(library: &Library, name: &str) -> Result<F, String> {
+pub(crate) unsafe fn function<F: Copy>(library: &Library, name: &str) -> Result<F, String> {
     // SAFETY: as promised by the caller. The pointer stays valid: libraries are never closed.
     let symbol = unsafe { library.get::<F>(name.as_bytes()) };
     symbol.map(|symbol| *symbol).map_err(|_| format!("has no {name}"))
@@ -176,6 +199,7 @@ impl Blas {
                 Native::Mkl => mkl_threads(library, threads)?,
                 Native::OpenBlas => openblas_threads(library, prefix),
                 Native::Blis => blis_threads(library),
+                Native::OneDnn => None,
             };
             let version = version(which, library, prefix);
             let (file, threads) = (file.into(), AtomicUsize::new(0));
@@ -207,7 +231,9 @@ fn mkl_threads(library: &Library, threads: usize) -> Result<Option<SetThreads>, 
     const INTEL: c_int = 0;
     const SEQUENTIAL: c_int = 1;
     let chosen = std::env::var_os("MKL_THREADING_LAYER").is_some();
-    let openmp = if threads > 1 { open_first(&["libiomp5.so", "libomp.so.5"]).ok() } else { None };
+    // MKL looks for this runtime's functions among the global symbols.
+    let open = || open_with(&["libiomp5.so", "libomp.so.5"], RTLD_NOW | RTLD_GLOBAL).ok();
+    let openmp = if threads > 1 { open() } else { None };
     let pool = chosen || openmp.is_some();
     // SAFETY: these are the functions' types in `mkl_service.h` and in LLVM's `omp.h`, and all
     // values passed are valid.
@@ -241,6 +267,18 @@ fn blis_threads(library: &Library) -> Option<SetThreads> {
     if cfg!(target_pointer_width = "64") { set.ok().map(SetThreads::Wide) } else { None }
 }
 
+/// The kind of CPU that BLIS takes this one for.
+fn blis_kernels(library: &Library) -> Option<Cow<'static, str>> {
+    // SAFETY: these are the functions' types in `blis.h`, where `arch_t` is an enumeration; the text
+    // is a constant.
+    unsafe {
+        let query: unsafe extern "C" fn() -> c_int = function(library, "bli_arch_query_id").ok()?;
+        let name: unsafe extern "C" fn(c_int) -> *const c_char =
+            function(library, "bli_arch_string").ok()?;
+        Some(CStr::from_ptr(name(query())).to_string_lossy())
+    }
+}
+
 /// What the library says of its version: a line, or "unknown version".
 fn version(which: Native, library: &Library, prefix: &str) -> String {
     type Text = unsafe extern "C" fn() -> *const c_char;
@@ -261,22 +299,30 @@ fn version(which: Native, library: &Library, prefix: &str) -> String {
             CStr::from_bytes_until_nul(&buffer).ok().map(CStr::to_string_lossy)
         }
         Native::OpenBlas => text(&format!("{prefix}openblas_get_config")),
-        Native::Blis => text("bli_info_get_version_str"),
+        Native::Blis => text("bli_info_get_version_str").map(|version| {
+            let kernels = blis_kernels(library).unwrap_or("unknown".into());
+            format!("{version}, kernels {kernels}").into()
+        }),
+        Native::OneDnn => None,
     };
     let said = said.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     if said.is_empty() { "unknown version".into() } else { said }
 }
 
-/// Element types that CBLAS knows.
-pub trait Cblas: Float {
-    /// `C = A B` by `by`.
-    fn cblas(by: Native, a: MatRef<Self>, b: MatRef<Self>, c: MatMut<Self>, threads: usize);
+/// Element types that native libraries know.
+pub trait NativeProduct: Float {
+    /// `C = A B` by `by`, which must know the type.
+    fn native(by: Native, a: MatRef<Self>, b: MatRef<Self>, c: MatMut<Self>, threads: usize);
 }
 
 macro_rules! impl_cblas {
-    ($t:ident, $function:ident) => {
-        impl Cblas for $t {
-            fn cblas(by: Native, a: MatRef<$t>, b: MatRef<$t>, mut c: MatMut<$t>, threads: usize) {
+    ($t:ident, $function:ident, $onednn:expr) => {
+        impl NativeProduct for $t {
+            fn native(by: Native, a: MatRef<$t>, b: MatRef<$t>, mut c: MatMut<$t>, threads: usize) {
+                if by == Native::OneDnn {
+                    let multiply: fn(MatRef<$t>, MatRef<$t>, MatMut<$t>, usize) = $onednn;
+                    return multiply(a, b, c, threads);
+                }
                 let blas = by.open(threads).unwrap_or_else(|why| panic!("{by}: {why}"));
                 blas.use_threads(threads);
                 assert!(a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols());
@@ -313,8 +359,8 @@ macro_rules! impl_cblas {
     };
 }
 
-impl_cblas!(f32, sgemm);
-impl_cblas!(f64, dgemm);
+impl_cblas!(f32, sgemm, onednn::multiply);
+impl_cblas!(f64, dgemm, |_, _, _, _| panic!("onednn multiplies f32 only"));
 
 /// Whether CBLAS sees a transposed matrix, and the distance of its rows. A matrix of one row or
 /// column can be seen both ways, but CBLAS insists that a stored row be as long as it is wide.

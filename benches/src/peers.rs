@@ -2,7 +2,7 @@
 
 use tilewise_kernels::{Float, MatMut, MatRef};
 
-use crate::native::Cblas;
+use crate::native::NativeProduct;
 
 /// Strides as these crates want them. Views prove that every index fits `isize`.
 fn signed(stride: usize) -> isize {
@@ -47,9 +47,9 @@ pub(crate) fn gemm_crate<T: Float>(a: MatRef<T>, b: MatRef<T>, mut c: MatMut<T>,
 }
 
 /// Element types that all peers know.
-pub trait Element: MatrixMultiply + Cblas {}
+pub trait Element: MatrixMultiply + NativeProduct {}
 
-impl<T: MatrixMultiply + Cblas> Element for T {}
+impl<T: MatrixMultiply + NativeProduct> Element for T {}
 
 /// Element types that `matrixmultiply` knows.
 pub trait MatrixMultiply: Float {

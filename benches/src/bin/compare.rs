@@ -16,7 +16,7 @@ use tilewise_benches::machine::Machine;
 use tilewise_benches::measure::{self, Clock, Effort, Summary};
 use tilewise_benches::record::{Line, Row, Writer};
 use tilewise_benches::{Case, Implementation, Who, report};
-use tilewise_kernels::Isa;
+use tilewise_kernels::{Isa, available};
 
 /// The shortest sample, and the same in a hurry.
 const SAMPLE: Duration = Duration::from_millis(2);
@@ -38,6 +38,7 @@ usage: compare gemm|memory|training [--threads N] [--dtype f32|f64] [--rounds N]
                [--sizes 64,128x10x256,784x512x128-tn,...]   (gemm: N or MxNxK)
                [--only TEXT]                                (cases whose id contains TEXT)
                [--quick]                                    (small cases, few rounds)
+               [--paths]                                    (our slower paths and the naive twin too)
                [--record]                                   (keeps a record for `report`)
 TILEWISE_MAX_ISA chooses our path.";
 
@@ -58,6 +59,7 @@ struct Options {
     shapes: Vec<Shape>,
     only: String,
     quick: bool,
+    paths: bool,
     record: bool,
 }
 
@@ -72,11 +74,13 @@ impl Options {
             shapes: cases::gemm::shapes(),
             only: String::new(),
             quick: false,
+            paths: false,
             record: false,
         };
         while let Some(name) = arguments.next() {
             match name.as_str() {
                 "--quick" => (options.quick, options.rounds) = (true, 5),
+                "--paths" => options.paths = true,
                 "--record" => options.record = true,
                 _ => options.set(&name, arguments.next())?,
             }
@@ -149,11 +153,15 @@ impl Options {
         let sample = if self.quick { QUICK_SAMPLE } else { SAMPLE };
         let (effort, clock) = (Effort { rounds: self.rounds, sample }, Clock::of(self.threads));
         for case in cases {
-            let candidates = candidates(&case, isa, self.threads);
+            let candidates = candidates(&case, isa, self.threads, self.paths);
             let mut workload = case.prepare();
-            let mut work = || measure::interleaved(workload.as_mut(), &candidates, effort, clock);
+            let work = || {
+                let candidates = measure::verified(&case, &mut workload, candidates);
+                let samples = measure::interleaved(workload.as_mut(), &candidates, effort, clock);
+                (candidates, samples)
+            };
             // One thread stays outside any pool, as in a program that has none.
-            let samples = if self.threads > 1 { pool.install(work) } else { work() };
+            let (candidates, samples) = if self.threads > 1 { pool.install(work) } else { work() };
             for row in rows(&case, &candidates, &samples, ceilings.shortest(&case, isa)) {
                 print(&row);
                 log.write(Line::Row(row))?;
@@ -219,15 +227,22 @@ fn count(name: &str, value: &str) -> Result<usize, String> {
     value.parse().ok().filter(|&n| n > 0).ok_or_else(wrong)
 }
 
-/// Ours first, then whom we measure ourselves against.
-fn candidates(case: &Case, isa: Isa, threads: usize) -> Vec<Implementation> {
+/// Ours first, then whom we measure ourselves against, then, if wanted, our other paths.
+fn candidates(case: &Case, isa: Isa, threads: usize, paths: bool) -> Vec<Implementation> {
     let mut list = vec![Implementation { who: Who::Tilewise(isa), threads }];
     let others = case.implementations(threads).into_iter().filter(|by| !by.is_tilewise());
     if case.product {
         list.push(Implementation { who: Who::Prepacked(isa), threads });
-        list.extend(others.filter(|by| by.who != Who::Naive && by.threads == threads));
+        // The naive twin of a product is too slow to be waited for unasked.
+        let naive = |by: &Implementation| by.who == Who::Naive;
+        list.extend(others.filter(|by| if naive(by) { paths } else { by.threads == threads }));
     } else {
         list.extend(others);
+    }
+    if paths {
+        // The names have been read already, or `isa` would not be known.
+        let rest = available().unwrap_or_default().iter().filter(|&&other| other != isa);
+        list.extend(rest.map(|&other| Implementation { who: Who::Tilewise(other), threads }));
     }
     list
 }

@@ -177,7 +177,7 @@ impl<T: Element> Workload for Product<T> {
             #[cfg(feature = "peers")]
             Who::MatrixMultiply => T::matrixmultiply(a, b, c),
             #[cfg(feature = "peers")]
-            Who::Native(native) => T::cblas(native, a, b, c, by.threads),
+            Who::Native(native) => T::native(native, a, b, c, by.threads),
             _ => naive::gemm(T::ONE, a, b, T::ZERO, c),
         }
     }
