@@ -272,6 +272,9 @@ fn blis_kernels(library: &Library) -> Option<Cow<'static, str>> {
     // SAFETY: these are the functions' types in `blis.h`, where `arch_t` is an enumeration; the text
     // is a constant.
     unsafe {
+        // With `BLIS_ARCH_TYPE` set, the query needs tables that only this makes.
+        let initialise: unsafe extern "C" fn() = function(library, "bli_init").ok()?;
+        initialise();
         let query: unsafe extern "C" fn() -> c_int = function(library, "bli_arch_query_id").ok()?;
         let name: unsafe extern "C" fn(c_int) -> *const c_char =
             function(library, "bli_arch_string").ok()?;
