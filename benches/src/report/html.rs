@@ -171,7 +171,8 @@ fn roofline(record: &Record, duels: &[Duel]) -> Plot {
             let kinds = ["read", "copy"].map(|kind| rate(&format!("{kind}/{level}")));
             let bandwidth = kinds.into_iter().flatten().fold(0.0, f64::max);
             let end = peak / bandwidth;
-            if bandwidth > 0.0 && end > low {
+            // A slope too short to be seen is left out.
+            if bandwidth > 0.0 && end > 2.0 * low {
                 // The name stands at the second point.
                 let slope = [low, (low * end).sqrt(), end];
                 let slope = slope.map(|x| (x, x * bandwidth, String::new()));

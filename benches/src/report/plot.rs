@@ -46,7 +46,7 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 /// How many colours the page has for series that are not ours.
-const COLOURS: usize = 6;
+const COLOURS: usize = 10;
 
 struct Axis {
     low: f64,
