@@ -173,17 +173,31 @@ pub fn comparison(records: &[Record]) -> Vec<(String, Vec<Option<f64>>)> {
     rows
 }
 
-/// Ours in `record` where it is slower than in `baseline`: by more than a twentieth and with quartiles
-/// apart. Ratios to the best peer of the same run are compared where both have one, since machines
-/// drift; times elsewhere.
+/// The best time of those others of a case that both records have: `(in record, in baseline)`.
+fn common_best(case: &str, record: &Record, baseline: &Record) -> Option<(f64, f64)> {
+    fn others<'a>(record: &'a Record, case: &'a str) -> impl Iterator<Item = &'a Row> {
+        record.rows.iter().filter(move |row| !row.ours && row.case() == case)
+    }
+    let pair = |new: &Row| {
+        let old = others(baseline, case).find(|old| old.id == new.id)?;
+        Some((new.median, old.median))
+    };
+    let pairs = others(record, case).filter_map(pair);
+    pairs.reduce(|best, next| (best.0.min(next.0), best.1.min(next.1)))
+}
+
+/// Ours in `record` where it is slower than in `baseline`: by more than a twentieth and by more than
+/// the quartiles explain. What counts is the ratio to the best of the others that both runs timed, since
+/// machines drift; the time itself where there are none.
 pub fn regressions(record: &Record, baseline: &Record) -> Vec<String> {
     const TOLERATED: f64 = 0.95;
     let mut found = Vec::new();
     for new in record.rows.iter().filter(|row| row.ours) {
         let Some(old) = baseline.rows.iter().find(|row| row.id == new.id) else { continue };
-        let (change, by) = match (old.ratio, new.ratio) {
-            (Some(old), Some(new)) => (new / old, "beside the best peer"),
-            _ => (old.median / new.median, "by time"),
+        let by_time = old.median / new.median;
+        let (change, by) = match common_best(new.case(), record, baseline) {
+            Some((now, before)) => (by_time * now / before, "beside the best other"),
+            None => (by_time, "by time"),
         };
         let half_spread = |row: &Row| (row.upper - row.lower) / row.median / 2.0;
         if change < TOLERATED.min(1.0 - half_spread(new) - half_spread(old)) {
