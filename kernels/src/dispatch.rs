@@ -145,6 +145,12 @@ pub(crate) fn caches() -> Caches {
     *CACHES.get_or_init(|| detect_caches().unwrap_or(USUAL_CACHES))
 }
 
+/// Whether an output of `bytes` is better written past the caches: with an input as large it does
+/// not stay in the second level until somebody reads it.
+pub(crate) fn outgrows_cache(bytes: usize) -> bool {
+    bytes >= caches().l2
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 fn detect_caches() -> Option<Caches> {
     None

@@ -161,6 +161,12 @@ impl<'a, T> ColumnsMut<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.stride), self.width) }
     }
 
+    /// Whether the part of every row starts at a multiple of `bytes`.
+    pub(crate) fn rows_are_aligned(&self, bytes: usize) -> bool {
+        let step = self.stride.wrapping_mul(size_of::<T>());
+        self.start.addr().is_multiple_of(bytes) && step.is_multiple_of(bytes)
+    }
+
     /// The first `mid` columns and the rest.
     pub(crate) fn split(self, mid: usize) -> (Self, Self) {
         assert!(mid <= self.width);
@@ -174,13 +180,6 @@ impl<'a, T> ColumnsMut<'a, T> {
         assert!(first <= self.width && count <= self.width - first);
         let start = self.start.wrapping_add(first);
         ColumnsMut { start, width: count, marker: PhantomData, ..*self }
-    }
-
-    /// The first `mid` rows and the rest.
-    pub(crate) fn split_rows(self, mid: usize) -> (Self, Self) {
-        assert!(mid <= self.rows);
-        let start = self.start.wrapping_add(mid * self.stride);
-        (Self { rows: mid, ..self }, Self { start, rows: self.rows - mid, ..self })
     }
 }
 
@@ -243,13 +242,20 @@ mod tests {
     #[test]
     fn column_parts_cover_the_matrix_once() {
         let mut data = vec![0; 3 * 7];
-        let (mut left, right) = ColumnsMut::new(&mut data, 3, 7).split(2);
-        let (mut top, mut bottom) = right.split_rows(1);
+        let (mut left, mut right) = ColumnsMut::new(&mut data, 3, 7).split(2);
         (0..3).for_each(|i| left.row(i).iter_mut().for_each(|x| *x += 1));
-        top.row(0).iter_mut().for_each(|x| *x += 2);
-        (0..2).for_each(|i| bottom.part(1, 4).row(i).iter_mut().for_each(|x| *x += 3));
-        assert_eq!(data[..7], [1, 1, 2, 2, 2, 2, 2]);
-        assert_eq!(data[7..], [1, 1, 0, 3, 3, 3, 3].repeat(2));
+        (0..3).for_each(|i| right.part(1, 4).row(i).iter_mut().for_each(|x| *x += 3));
+        assert_eq!(data, [1, 1, 0, 3, 3, 3, 3].repeat(3));
+    }
+
+    #[test]
+    fn aligned_rows_need_an_aligned_start_and_distance() {
+        let mut data = [0u64; 3 * 8];
+        let mut all = ColumnsMut::new(&mut data, 3, 8);
+        let lag = all.start.addr() % 64 / 8;
+        assert!(all.part((8 - lag) % 8, 1).rows_are_aligned(64));
+        assert!(!all.part((9 - lag) % 8, 1).rows_are_aligned(64));
+        assert!(!ColumnsMut::new(&mut data[(8 - lag) % 8..][..6], 2, 3).rows_are_aligned(64));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod float;
 pub(crate) mod math;
 mod portable;
+mod stream;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -17,6 +18,8 @@ mod avx512;
 
 pub use float::Float;
 pub use portable::Portable;
+pub use stream::Streaming;
+pub(crate) use stream::{LINE, before_line};
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
@@ -63,6 +66,13 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn load(self, src: &[T]) -> Self::V;
     /// Writes all lanes to the first `LANES` elements. Panics if there are fewer.
     fn store(self, v: Self::V, dst: &mut [T]);
+    /// The same past the caches, where there is an instruction for it and `dst` is aligned to a
+    /// vector: the line is not read first and pushes nothing out. For outputs that would not stay in
+    /// the cache anyway; neighbouring vectors of a line should follow each other at once.
+    #[inline(always)]
+    fn stream(self, v: Self::V, dst: &mut [T], _leave: &Streaming) {
+        self.store(v, dst);
+    }
     /// The first `min(len, LANES)` elements, the other lanes zero.
     fn load_partial(self, src: &[T]) -> Self::V;
     /// Writes the first `min(len, LANES)` lanes.

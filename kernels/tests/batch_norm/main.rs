@@ -2,6 +2,7 @@
 
 mod case;
 mod examples;
+mod large;
 
 use case::{Case, Numbers, close, rectified};
 use tilewise_kernels::{

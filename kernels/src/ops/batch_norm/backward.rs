@@ -4,17 +4,20 @@
 //! `dbeta = sum dy`, `dgamma = sum dy x_hat` and
 //! `dx = gamma inv_std (dy - dbeta / m - x_hat dgamma / m)`.
 
-use super::gradient::{Gradient, GradientColumns, StripSums, channel_sums, gradient_run};
+use super::gradient::{
+    Gradient, GradientColumns, GradientRows, StripSums, channel_sums, gradient_run,
+};
 use super::normalise::{BatchLines, Channel};
 use super::tall::{Block, ChunkPlan, ChunkSums, Chunks};
 use super::{Affine, BatchNormDims, BatchStats, GRAIN, Share, strip_width};
 use crate::buffer::with_zeros;
+use crate::dispatch::outgrows_cache;
 use crate::error::{Result, check_len};
 use crate::exec::Exec;
 use crate::ops::reduce::columns::Panel;
 use crate::ops::reduce::runs::Runs;
 use crate::parallel::{ColumnsMut, Split};
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::{Float, Kernel, LINE, Simd, Streaming};
 
 /// Where the backward pass writes.
 #[derive(Debug)]
@@ -100,8 +103,9 @@ impl<'a, T: Float> BatchNormBackward<'a, T> {
             return Tall { x, dy, dims, lines, relu }.run(dx, dgamma, dbeta, exec);
         }
         let share = Share::of::<T>(dims);
+        let streams = outgrows_cache(size_of_val(dx));
         let dx = ColumnsMut::new(dx, dims.outer, dims.width());
-        let work = Strips { x, dy, dims, first: 0, lines, dx, dgamma, dbeta, relu };
+        let work = Strips { x, dy, dims, first: 0, lines, dx, dgamma, dbeta, relu, streams };
         exec.threads().divide(work, share.grain, &|piece| isa.run(piece));
         Ok(())
     }
@@ -118,6 +122,7 @@ struct Strips<'a, T> {
     dgamma: &'a mut [T],
     dbeta: &'a mut [T],
     relu: bool,
+    streams: bool,
 }
 
 impl<T: Float> Split for Strips<'_, T> {
@@ -161,6 +166,8 @@ impl<T: Float> Strips<'_, T> {
     fn columns<S: Simd<T>, const RELU: bool>(mut self, simd: S) {
         let BatchNormDims { outer, channels: stride, .. } = self.dims;
         let channels = self.dgamma.len();
+        let streams = self.streams && self.dx.rows_are_aligned(LINE);
+        let leave = streams.then(Streaming::new);
         for at in (0..channels).step_by(strip_width::<T>()) {
             let width = strip_width::<T>().min(channels - at);
             let x = Panel::new(&self.x[self.first + at..], outer, width, stride);
@@ -173,13 +180,15 @@ impl<T: Float> Strips<'_, T> {
             }
             let gradient = Gradient { lines, dgamma, dbeta, count: outer };
             let dx = self.dx.part(at, width);
-            GradientColumns::<_, RELU> { x, dy, dx, gradient }.run(simd);
+            let leave = leave.as_ref();
+            GradientColumns::<_, RELU> { x, dy, dx, gradient, turn: 0, leave }.run(simd);
         }
     }
 
     #[inline(always)]
     fn runs<S: Simd<T>, const RELU: bool>(mut self, simd: S) {
         let BatchNormDims { outer, inner, .. } = self.dims;
+        let leave = self.streams.then(Streaming::new);
         for c in 0..self.dgamma.len() {
             let at = (self.first + c) * inner;
             let x = Runs::new(&self.x[at..], outer, inner, self.dims.width());
@@ -192,7 +201,8 @@ impl<T: Float> Strips<'_, T> {
                 Gradient { lines: self.lines, dgamma, dbeta, count }.slope(simd, Channel(c));
             let mut dx = self.dx.part(c * inner, inner);
             for o in 0..outer {
-                gradient_run::<T, S, RELU>(simd, &slope, [x.run(o), dy.run(o)], dx.row(o));
+                let runs = [x.run(o), dy.run(o)];
+                gradient_run::<T, S, RELU>(simd, &slope, runs, dx.row(o), leave.as_ref());
             }
         }
     }
@@ -226,7 +236,8 @@ impl<T: Float> Tall<'_, T> {
             }
         });
         let gradient = Gradient { lines, dgamma, dbeta, count: dims.outer };
-        let work = Rows { x, dy, dx, channels: dims.channels, gradient, relu };
+        let streams = outgrows_cache(size_of_val(dx));
+        let work = Rows { x, dy, dx, channels: dims.channels, gradient, relu, streams };
         exec.threads().divide(work, GRAIN.div_ceil(dims.channels), &|piece| isa.run(piece));
         Ok(())
     }
@@ -262,6 +273,7 @@ struct Rows<'a, T> {
     channels: usize,
     gradient: Gradient<'a, T>,
     relu: bool,
+    streams: bool,
 }
 
 impl<T: Float> Split for Rows<'_, T> {
@@ -282,14 +294,12 @@ impl<T: Float> Kernel<T> for Rows<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let rows = self.units();
-        let x = Panel::new(self.x, rows, self.channels, self.channels);
-        let dy = Panel::new(self.dy, rows, self.channels, self.channels);
-        let dx = ColumnsMut::new(self.dx, rows, self.channels);
-        let gradient = self.gradient;
-        match self.relu {
-            false => GradientColumns::<_, false> { x, dy, dx, gradient }.run_in_blocks(simd),
-            true => GradientColumns::<_, true> { x, dy, dx, gradient }.run_in_blocks(simd),
+        let Self { x, dy, dx, channels, gradient, relu, streams } = self;
+        let leave = streams.then(Streaming::new);
+        let rows = GradientRows { channels, gradient, leave: leave.as_ref() };
+        match relu {
+            false => rows.run::<S, false>(simd, [x, dy], dx),
+            true => rows.run::<S, true>(simd, [x, dy], dx),
         }
     }
 }

@@ -1,18 +1,19 @@
 //! Training forward: statistics of the batch, then its normalised values.
 
 use super::normalise::{
-    BatchLines, Channel, Lines, NormaliseColumns, normalise_rows, normalise_run,
+    BatchLines, Channel, Lines, NormaliseColumns, NormaliseRows, normalise_run,
 };
 use super::tall::{Block, ChunkPlan, ChunkSums, Chunks};
 use super::{Affine, BatchNormDims, BatchStats, GRAIN, Share, check_epsilon, strip_width};
 use crate::buffer::with_zeros;
+use crate::dispatch::outgrows_cache;
 use crate::error::Result;
 use crate::exec::Exec;
 use crate::ops::reduce::columns::Panel;
 use crate::ops::reduce::moments::{BlockSums, Moment, StripMoments};
 use crate::ops::reduce::runs::{Runs, moment};
 use crate::parallel::{ColumnsMut, Split};
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::{Float, Kernel, LINE, Simd, Streaming};
 
 /// Normalises `x` with its own statistics into `y` and keeps the statistics; see
 /// [`BatchNormForward`].
@@ -79,8 +80,9 @@ impl<'a, T: Float> BatchNormForward<'a, T> {
             return Tall { x, dims, affine, relu }.run(y, stats, exec);
         }
         let share = Share::of::<T>(dims);
+        let streams = outgrows_cache(size_of_val(y));
         let y = ColumnsMut::new(y, dims.outer, dims.width());
-        let work = Strips { x, dims, first: 0, affine, y, stats, relu };
+        let work = Strips { x, dims, first: 0, affine, y, stats, relu, streams };
         exec.threads().divide(work, share.grain, &|piece| isa.run(piece));
         Ok(())
     }
@@ -144,6 +146,7 @@ struct Strips<'a, T> {
     y: ColumnsMut<'a, T>,
     stats: StatsMut<'a, T>,
     relu: bool,
+    streams: bool,
 }
 
 impl<T: Float> Split for Strips<'_, T> {
@@ -185,6 +188,8 @@ impl<T: Float> Strips<'_, T> {
     #[inline(always)]
     fn columns<S: Simd<T>, const RELU: bool>(mut self, simd: S) {
         let (channels, stride) = (self.affine.gamma.len(), self.dims.channels);
+        let streams = self.streams && self.y.rows_are_aligned(LINE);
+        let leave = streams.then(Streaming::new);
         for at in (0..channels).step_by(strip_width::<T>()) {
             let width = strip_width::<T>().min(channels - at);
             let x = Panel::new(&self.x[self.first + at..], self.dims.outer, width, stride);
@@ -192,13 +197,15 @@ impl<T: Float> Strips<'_, T> {
             self.stats.write(simd, at, &moments.channels[..width], moments.count);
             let lines = self.stats.lines(self.affine).from(at);
             let y = self.y.part(at, width);
-            NormaliseColumns::<_, _, RELU> { x, y, lines }.run(simd);
+            NormaliseColumns::<_, _, RELU> { x, y, lines, turn: 0, leave: leave.as_ref() }
+                .run(simd);
         }
     }
 
     #[inline(always)]
     fn runs<S: Simd<T>, const RELU: bool>(mut self, simd: S) {
         let BatchNormDims { outer, inner, .. } = self.dims;
+        let leave = self.streams.then(Streaming::new);
         for c in 0..self.affine.gamma.len() {
             let at = (self.first + c) * inner;
             let x = Runs::new(&self.x[at..], outer, inner, self.dims.width());
@@ -207,7 +214,7 @@ impl<T: Float> Strips<'_, T> {
             let line = self.stats.lines(self.affine).line(simd, Channel(c));
             let mut y = self.y.part(c * inner, inner);
             for o in 0..outer {
-                normalise_run::<T, S, RELU>(simd, line, x.run(o), y.row(o));
+                normalise_run::<T, S, RELU>(simd, line, x.run(o), y.row(o), leave.as_ref());
             }
         }
     }
@@ -232,7 +239,8 @@ impl<T: Float> Tall<'_, T> {
             exec.threads().divide(work, plan.grain(dims.channels), &|piece| isa.run(piece));
             isa.run(Merge { plan, partials, stats: &mut stats });
         });
-        let work = Rows { x, y, channels: dims.channels, lines: stats.lines(affine), relu };
+        let (streams, lines) = (outgrows_cache(size_of_val(y)), stats.lines(affine));
+        let work = Rows { x, y, channels: dims.channels, lines, relu, streams };
         exec.threads().divide(work, GRAIN.div_ceil(dims.channels), &|piece| isa.run(piece));
         Ok(())
     }
@@ -289,6 +297,7 @@ struct Rows<'a, T> {
     channels: usize,
     lines: BatchLines<'a, T>,
     relu: bool,
+    streams: bool,
 }
 
 impl<T: Float> Split for Rows<'_, T> {
@@ -308,10 +317,12 @@ impl<T: Float> Kernel<T> for Rows<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let Self { x, y, channels, lines, relu } = self;
+        let Self { x, y, channels, lines, relu, streams } = self;
+        let leave = streams.then(Streaming::new);
+        let rows = NormaliseRows { channels, lines, leave: leave.as_ref() };
         match relu {
-            false => normalise_rows::<T, S, _, false>(simd, x, y, channels, lines),
-            true => normalise_rows::<T, S, _, true>(simd, x, y, channels, lines),
+            false => rows.run::<T, S, false>(simd, x, y),
+            true => rows.run::<T, S, true>(simd, x, y),
         }
     }
 }

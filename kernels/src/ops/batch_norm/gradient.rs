@@ -1,11 +1,12 @@
 //! The two passes of the backward pass: sums of gradients, then `dx`.
 
-use super::normalise::{BatchLines, Channel, Line, Lines, Source};
+use super::blocks::{AlignedPart, RowBlock, row_blocks};
+use super::normalise::{BatchLines, Channel, Line, Lines, Source, Turned};
 use crate::ops::reduce::columns::{Columns, Group, Panel, sweep};
 use crate::ops::reduce::moments::{BLOCK_ROWS, STRIP};
 use crate::ops::reduce::runs::{Runs, Walker, sum_slots, walk};
 use crate::parallel::ColumnsMut;
-use crate::simd::{Float, Simd};
+use crate::simd::{Float, Simd, Streaming};
 
 impl<T: Float> BatchLines<'_, T> {
     /// `dgamma` and `dbeta` of channel `c` from the sums of `dy` and of `dy (x - mean)`, the mean
@@ -109,7 +110,7 @@ impl<T: Float, const RELU: bool> Columns<T> for BlockSums<'_, T, RELU> {
         simd: S,
         group: Group<V, WHOLE>,
     ) {
-        let line = self.lines.line(simd, group);
+        let line = self.lines.line(simd, Turned { group, turn: 0 });
         // Even and odd rows apart, as in the statistics.
         let mut even = Sums { sum: [simd.zero(); V], dot: [simd.zero(); V] };
         let mut odd = even;
@@ -229,31 +230,16 @@ pub(super) struct GradientColumns<'a, 'b, T, const RELU: bool> {
     pub(super) dy: Panel<'a, T>,
     pub(super) dx: ColumnsMut<'b, T>,
     pub(super) gradient: Gradient<'a, T>,
+    /// The channel of the first column.
+    pub(super) turn: usize,
+    pub(super) leave: Option<&'a Streaming>,
 }
-
-/// Rows that are worked on together, so that they stay close in memory.
-const ROWS: usize = 16;
 
 impl<T: Float, const RELU: bool> GradientColumns<'_, '_, T, RELU> {
     /// All columns.
     #[inline(always)]
     pub(super) fn run<S: Simd<T>>(mut self, simd: S) {
         sweep(simd, self.x.width(), &mut self);
-    }
-
-    /// All columns, a few rows at a time.
-    #[inline(always)]
-    pub(super) fn run_in_blocks<S: Simd<T>>(self, simd: S) {
-        let Self { x, dy, mut dx, gradient } = self;
-        let mut first = 0;
-        while first < x.rows() {
-            let rows = ROWS.min(x.rows() - first);
-            let (head, rest) = dx.split_rows(rows);
-            let (x, dy) = (x.rows_from(first, rows), dy.rows_from(first, rows));
-            GradientColumns::<_, RELU> { x, dy, dx: head, gradient }.run(simd);
-            dx = rest;
-            first += rows;
-        }
     }
 }
 
@@ -264,14 +250,44 @@ impl<T: Float, const RELU: bool> Columns<T> for GradientColumns<'_, '_, T, RELU>
         simd: S,
         group: Group<V, WHOLE>,
     ) {
-        let slope = self.gradient.slope(simd, group);
+        let slope = self.gradient.slope(simd, Turned { group, turn: self.turn });
+        let leave = self.leave;
         for i in 0..self.x.rows() {
             let x = group.load(simd, self.x.row(i));
             let mut dx = group.load(simd, self.dy.row(i));
             for k in 0..V {
                 dx[k] = slope.apply::<T, S, RELU>(simd, k, [x[k], dx[k]]);
             }
-            group.store(simd, dx, self.dx.row(i));
+            group.stream(simd, dx, self.dx.row(i), leave);
+        }
+    }
+}
+
+/// Writes `dx` for whole rows, a few at a time.
+#[derive(Clone, Copy)]
+pub(super) struct GradientRows<'a, T> {
+    pub(super) channels: usize,
+    pub(super) gradient: Gradient<'a, T>,
+    pub(super) leave: Option<&'a Streaming>,
+}
+
+impl<T: Float> GradientRows<'_, T> {
+    #[inline(always)]
+    pub(super) fn run<S: Simd<T>, const RELU: bool>(
+        self,
+        simd: S,
+        [x, dy]: [&[T]; 2],
+        dx: &mut [T],
+    ) {
+        let Self { channels, gradient, leave } = self;
+        for block in row_blocks(dx, channels, leave.is_some()) {
+            let RowBlock { range, width, turn, aligned } = block;
+            let rows = range.len() / width;
+            let x = Panel::new(&x[range.clone()], rows, width, width);
+            let dy = Panel::new(&dy[range.clone()], rows, width, width);
+            let dx = ColumnsMut::new(&mut dx[range], rows, width);
+            let leave = leave.filter(|_| aligned);
+            GradientColumns::<_, RELU> { x, dy, dx, gradient, turn, leave }.run(simd);
         }
     }
 }
@@ -279,6 +295,31 @@ impl<T: Float, const RELU: bool> Columns<T> for GradientColumns<'_, '_, T, RELU>
 /// Writes `dx` for a run of one channel.
 #[inline(always)]
 pub(super) fn gradient_run<T: Float, S: Simd<T>, const RELU: bool>(
+    simd: S,
+    slope: &Slope<S::V, 1>,
+    [x, dy]: [&[T]; 2],
+    dx: &mut [T],
+    leave: Option<&Streaming>,
+) {
+    let Some(leave) = leave else {
+        return gradient_part::<T, S, RELU>(simd, slope, [x, dy], dx);
+    };
+    let AlignedPart { before, inside } = AlignedPart::of(dx);
+    let (head, rest) = dx.split_at_mut(before);
+    let (lines, tail) = rest.split_at_mut(inside);
+    gradient_part::<T, S, RELU>(simd, slope, [x, dy], head);
+    let mut at = before;
+    for dx in lines.chunks_exact_mut(S::LANES) {
+        let vectors = [simd.load(&x[at..]), simd.load(&dy[at..])];
+        simd.stream(slope.apply::<T, S, RELU>(simd, 0, vectors), dx, leave);
+        at += S::LANES;
+    }
+    gradient_part::<T, S, RELU>(simd, slope, [&x[at..], &dy[at..]], tail);
+}
+
+/// `x` and `dy` may be longer than `dx`.
+#[inline(always)]
+fn gradient_part<T: Float, S: Simd<T>, const RELU: bool>(
     simd: S,
     slope: &Slope<S::V, 1>,
     [x, dy]: [&[T]; 2],

@@ -1,11 +1,12 @@
 //! Inference: the same normalisation with statistics that training left behind.
 
-use super::normalise::{Channel, Line, Lines, Source, lines_of, normalise_rows, normalise_run};
+use super::normalise::{Channel, Line, Lines, NormaliseRows, Source, lines_of, normalise_run};
 use super::{Affine, BatchNormDims, GRAIN, check_epsilon};
+use crate::dispatch::outgrows_cache;
 use crate::error::{Result, check_len};
 use crate::exec::Exec;
 use crate::parallel::Split;
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::{Float, Kernel, Simd, Streaming};
 
 /// Running statistics, one of each per channel.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +81,8 @@ impl<'a, T: Float> BatchNormInference<'a, T> {
             return Ok(());
         }
         let (_, length) = lines_of(dims);
-        let work = Units { x, y, dims, length, first: 0, lines, relu };
+        let streams = outgrows_cache(size_of_val(y));
+        let work = Units { x, y, dims, length, first: 0, lines, relu, streams };
         exec.threads().divide(work, GRAIN.div_ceil(length), &|piece| isa.run(piece));
         Ok(())
     }
@@ -123,6 +125,7 @@ struct Units<'a, T> {
     first: usize,
     lines: RunningLines<'a, T>,
     relu: bool,
+    streams: bool,
 }
 
 impl<T: Float> Split for Units<'_, T> {
@@ -154,12 +157,15 @@ impl<T: Float> Units<'_, T> {
     #[inline(always)]
     fn normalise<S: Simd<T>, const RELU: bool>(self, simd: S) {
         let Self { x, y, dims, length, first, lines, .. } = self;
+        let leave = self.streams.then(Streaming::new);
+        let leave = leave.as_ref();
         if dims.inner == 1 {
-            return normalise_rows::<T, S, _, RELU>(simd, x, y, dims.channels, lines);
+            let rows = NormaliseRows { channels: dims.channels, lines, leave };
+            return rows.run::<T, S, RELU>(simd, x, y);
         }
         for (i, (x, y)) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)).enumerate() {
             let line = lines.line(simd, Channel((first + i) % dims.channels));
-            normalise_run::<T, S, RELU>(simd, line, x, y);
+            normalise_run::<T, S, RELU>(simd, line, x, y, leave);
         }
     }
 }

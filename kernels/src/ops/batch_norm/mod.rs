@@ -22,10 +22,13 @@
 //! depends on no value of another's.
 
 mod backward;
+mod blocks;
 mod forward;
 mod gradient;
 mod inference;
 mod normalise;
+#[cfg(test)]
+mod streaming;
 mod tall;
 
 pub use backward::{BatchNormBackward, BatchNormGrads, batch_norm_backward};

@@ -1,9 +1,10 @@
 //! `y = (x - mean) * scale + shift`: the pass that writes the output, in training and inference.
 
+use super::blocks::{AlignedPart, RowBlock, row_blocks};
 use super::{Affine, BatchNormDims};
 use crate::ops::reduce::columns::{Columns, Group, Panel, sweep};
 use crate::parallel::ColumnsMut;
-use crate::simd::{Float, Simd};
+use crate::simd::{Float, Simd, Streaming};
 
 /// Where per-channel values are taken from: as many adjacent channels as lanes, or one for all.
 pub(super) trait Source<T: Float, const V: usize>: Copy {
@@ -11,10 +12,17 @@ pub(super) trait Source<T: Float, const V: usize>: Copy {
     fn fetch<S: Simd<T>>(self, simd: S, values: &[T]) -> [S::V; V];
 }
 
-impl<T: Float, const V: usize, const WHOLE: bool> Source<T, V> for Group<V, WHOLE> {
+/// The channels of a group of columns, of which the first is channel `turn`.
+#[derive(Clone, Copy)]
+pub(super) struct Turned<const V: usize, const WHOLE: bool> {
+    pub(super) group: Group<V, WHOLE>,
+    pub(super) turn: usize,
+}
+
+impl<T: Float, const V: usize, const WHOLE: bool> Source<T, V> for Turned<V, WHOLE> {
     #[inline(always)]
     fn fetch<S: Simd<T>>(self, simd: S, values: &[T]) -> [S::V; V] {
-        self.load(simd, values)
+        self.group.load_turned(simd, values, self.turn)
     }
 }
 
@@ -111,6 +119,9 @@ pub(super) struct NormaliseColumns<'a, 'b, T, L, const RELU: bool> {
     pub(super) x: Panel<'a, T>,
     pub(super) y: ColumnsMut<'b, T>,
     pub(super) lines: L,
+    /// The channel of the first column.
+    pub(super) turn: usize,
+    pub(super) leave: Option<&'a Streaming>,
 }
 
 impl<T: Float, L: Lines<T>, const RELU: bool> NormaliseColumns<'_, '_, T, L, RELU> {
@@ -128,10 +139,11 @@ impl<T: Float, L: Lines<T>, const RELU: bool> Columns<T> for NormaliseColumns<'_
         simd: S,
         group: Group<V, WHOLE>,
     ) {
-        let line = self.lines.line(simd, group);
+        let line = self.lines.line(simd, Turned { group, turn: self.turn });
+        let leave = self.leave;
         for i in 0..self.x.rows() {
             let x = group.load(simd, self.x.row(i));
-            group.store(simd, line.apply::<T, S, RELU>(simd, x), self.y.row(i));
+            group.stream(simd, line.apply::<T, S, RELU>(simd, x), self.y.row(i), leave);
         }
     }
 }
@@ -139,6 +151,30 @@ impl<T: Float, L: Lines<T>, const RELU: bool> Columns<T> for NormaliseColumns<'_
 /// Normalises a run of one channel's values.
 #[inline(always)]
 pub(super) fn normalise_run<T: Float, S: Simd<T>, const RELU: bool>(
+    simd: S,
+    line: Line<S::V, 1>,
+    x: &[T],
+    y: &mut [T],
+    leave: Option<&Streaming>,
+) {
+    let Some(leave) = leave else {
+        return normalise_part::<T, S, RELU>(simd, line, x, y);
+    };
+    let lines = AlignedPart::of(y);
+    let (x_head, x) = x.split_at(lines.before);
+    let (x, x_tail) = x.split_at(lines.inside);
+    let (y_head, y) = y.split_at_mut(lines.before);
+    let (y, y_tail) = y.split_at_mut(lines.inside);
+    normalise_part::<T, S, RELU>(simd, line, x_head, y_head);
+    for (x, y) in x.chunks_exact(S::LANES).zip(y.chunks_exact_mut(S::LANES)) {
+        let [out] = line.apply::<T, S, RELU>(simd, [simd.load(x)]);
+        simd.stream(out, y, leave);
+    }
+    normalise_part::<T, S, RELU>(simd, line, x_tail, y_tail);
+}
+
+#[inline(always)]
+fn normalise_part<T: Float, S: Simd<T>, const RELU: bool>(
     simd: S,
     line: Line<S::V, 1>,
     x: &[T],
@@ -154,25 +190,30 @@ pub(super) fn normalise_run<T: Float, S: Simd<T>, const RELU: bool>(
     simd.store_partial(out, y.into_remainder());
 }
 
-/// Rows that are normalised together, so that their channels' numbers are fetched once and the rows
-/// stay close in memory.
-const ROWS: usize = 16;
-
 /// Normalises whole rows, a few at a time.
-#[inline(always)]
-pub(super) fn normalise_rows<T: Float, S: Simd<T>, L: Lines<T>, const RELU: bool>(
-    simd: S,
-    x: &[T],
-    y: &mut [T],
-    channels: usize,
-    lines: L,
-) {
-    let step = ROWS * channels;
-    for (x, y) in x.chunks(step).zip(y.chunks_mut(step)) {
-        let rows = x.len() / channels;
-        let x = Panel::new(x, rows, channels, channels);
-        let y = ColumnsMut::new(y, rows, channels);
-        NormaliseColumns::<_, _, RELU> { x, y, lines }.run(simd);
+#[derive(Clone, Copy)]
+pub(super) struct NormaliseRows<'a, L> {
+    pub(super) channels: usize,
+    pub(super) lines: L,
+    pub(super) leave: Option<&'a Streaming>,
+}
+
+impl<L> NormaliseRows<'_, L> {
+    #[inline(always)]
+    pub(super) fn run<T: Float, S: Simd<T>, const RELU: bool>(self, simd: S, x: &[T], y: &mut [T])
+    where
+        L: Lines<T>,
+    {
+        let Self { channels, lines, leave } = self;
+        for block in row_blocks(y, channels, leave.is_some()) {
+            let RowBlock { range, width, turn, aligned } = block;
+            let (x, y) = (&x[range.clone()], &mut y[range]);
+            let rows = x.len() / width;
+            let x = Panel::new(x, rows, width, width);
+            let y = ColumnsMut::new(y, rows, width);
+            let leave = leave.filter(|_| aligned);
+            NormaliseColumns::<_, _, RELU> { x, y, lines, turn, leave }.run(simd);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Walking down the columns of a row-major matrix, a few vectors of columns at a time.
 
-use crate::simd::{Float, Simd};
+use std::ops::Range;
+
+use crate::simd::{Float, Simd, Streaming};
 
 /// A row-major block of columns, read-only.
 #[derive(Clone, Copy)]
@@ -109,6 +111,64 @@ impl<const V: usize, const WHOLE: bool> Group<V, WHOLE> {
             simd.store_partial(vectors[0], row);
         }
     }
+
+    /// The same past the caches where there is leave to; a part goes through them.
+    #[inline(always)]
+    pub(crate) fn stream<T: Float, S: Simd<T>>(
+        self,
+        simd: S,
+        vectors: [S::V; V],
+        row: &mut [T],
+        leave: Option<&Streaming>,
+    ) {
+        let Some(leave) = leave.filter(|_| WHOLE) else {
+            return self.store(simd, vectors, row);
+        };
+        let row = &mut row[self.first..self.first + self.width];
+        for (k, v) in vectors.into_iter().enumerate() {
+            simd.stream(v, &mut row[k * S::LANES..], leave);
+        }
+    }
+
+    /// This group's elements of a row that starts anew after its last element, from element `turn`
+    /// of it on; lanes beyond a part are zero.
+    #[inline(always)]
+    pub(crate) fn load_turned<T: Float, S: Simd<T>>(
+        self,
+        simd: S,
+        row: &[T],
+        turn: usize,
+    ) -> [S::V; V] {
+        let mut room = [T::ZERO; MOST];
+        let part = turned(row, turn, self.first..self.first + self.width, &mut room);
+        Self { first: 0, ..self }.load(simd, part)
+    }
+}
+
+/// Elements of the widest group on any path.
+const MOST: usize = 64;
+
+/// A range of a row that starts anew after its last element, from element `turn` of it on; in `room`
+/// where its elements are apart. Not inlined: it is called once for many rows and would multiply the
+/// code around it.
+#[inline(never)]
+fn turned<'a, T: Float>(
+    row: &'a [T],
+    turn: usize,
+    range: Range<usize>,
+    room: &'a mut [T; MOST],
+) -> &'a [T] {
+    let (before, after) = row.split_at(turn);
+    if range.end <= after.len() {
+        return &after[range];
+    }
+    if range.start >= after.len() {
+        return &before[range.start - after.len()..range.end - after.len()];
+    }
+    let until = after.len() - range.start;
+    room[..until].copy_from_slice(&after[range.start..]);
+    room[until..range.len()].copy_from_slice(&before[..range.end - after.len()]);
+    &room[..range.len()]
 }
 
 /// Hands all columns below `width` to `columns`: as many vectors at a time as registers allow, then

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Avx2, enter, registers};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Streaming};
 
 /// Four set and four clear words: any window of four is a mask of leading lanes.
 static MASK_WINDOW: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
@@ -36,6 +36,16 @@ impl Simd<f64> for Avx2 {
         let dst = &mut dst[..4];
         // SAFETY: 4 writable elements; features as in `registers`.
         unsafe { _mm256_storeu_pd(dst.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn stream(self, v: __m256d, dst: &mut [f64], _leave: &Streaming) {
+        let dst = &mut dst[..4];
+        if !dst.as_ptr().addr().is_multiple_of(size_of::<__m256d>()) {
+            return self.store(v, dst);
+        }
+        // SAFETY: 4 writable elements, aligned to a vector as just checked; the end of the leave
+        // orders the store before any other thread is told of it; features as in `registers`.
+        unsafe { _mm256_stream_pd(dst.as_mut_ptr(), v) }
     }
     #[inline(always)]
     fn load_partial(self, src: &[f64]) -> __m256d {

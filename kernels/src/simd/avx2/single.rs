@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Avx2, enter, registers};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Streaming};
 
 /// Eight set and eight clear words: any window of eight is a mask of leading lanes.
 static MASK_WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -36,6 +36,16 @@ impl Simd<f32> for Avx2 {
         let dst = &mut dst[..8];
         // SAFETY: 8 writable elements; features as in `registers`.
         unsafe { _mm256_storeu_ps(dst.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn stream(self, v: __m256, dst: &mut [f32], _leave: &Streaming) {
+        let dst = &mut dst[..8];
+        if !dst.as_ptr().addr().is_multiple_of(size_of::<__m256>()) {
+            return self.store(v, dst);
+        }
+        // SAFETY: 8 writable elements, aligned to a vector as just checked; the end of the leave
+        // orders the store before any other thread is told of it; features as in `registers`.
+        unsafe { _mm256_stream_ps(dst.as_mut_ptr(), v) }
     }
     #[inline(always)]
     fn load_partial(self, src: &[f32]) -> __m256 {

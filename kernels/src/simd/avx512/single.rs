@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Avx512, enter, registers};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Streaming};
 
 impl Simd<f32> for Avx512 {
     type V = __m512;
@@ -33,6 +33,16 @@ impl Simd<f32> for Avx512 {
         let dst = &mut dst[..16];
         // SAFETY: 16 writable elements; features as in `registers`.
         unsafe { _mm512_storeu_ps(dst.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn stream(self, v: __m512, dst: &mut [f32], _leave: &Streaming) {
+        let dst = &mut dst[..16];
+        if !dst.as_ptr().addr().is_multiple_of(size_of::<__m512>()) {
+            return self.store(v, dst);
+        }
+        // SAFETY: 16 writable elements, aligned to a vector as just checked; the end of the leave
+        // orders the store before any other thread is told of it; features as in `registers`.
+        unsafe { _mm512_stream_ps(dst.as_mut_ptr(), v) }
     }
     #[inline(always)]
     fn load_partial(self, src: &[f32]) -> __m512 {
