@@ -123,17 +123,10 @@ fn run<T: Real>(
         true => Targets::Probabilities(probabilities.view()),
         false => Targets::Classes(&operands.labels),
     };
-    let mut op = SoftmaxCrossEntropy::new(logits.view(), targets)
-        .map_err(unexpected)?
-        .reduction(operands.reduction)
-        .label_smoothing(operands.smoothing);
     let weights = Field::vector(shift, &operands.weights);
-    if case.weighted {
-        op = op.class_weights(weights.slice());
-    }
-    if let Some(label) = operands.ignored {
-        op = op.ignore_index(label);
-    }
+    let weights = case.weighted.then(|| weights.slice());
+    let op = SoftmaxCrossEntropy::new(logits.view(), targets).map_err(unexpected)?;
+    let op = with_options(op, operands, weights);
     let mut dlogits = Field::output(output, shape);
     let mut losses = Field::output_vector(shift, case.rows);
     let fused = op.loss_and_gradient(dlogits.view_mut(), exec).map_err(unexpected)?;
@@ -145,7 +138,33 @@ fn run<T: Real>(
     if [fused.counted, alone.counted] != [counted; 2] {
         return Err(format!("counted {} and {} of {counted} rows", fused.counted, alone.counted));
     }
+    let mut over = Field::new(output, shape, &operands.logits);
+    let op = SoftmaxCrossEntropy::in_place(over.view_mut(), targets).map_err(unexpected)?;
+    let loss = with_options(op, operands, weights).replace_by_gradient(exec).map_err(unexpected)?;
+    over.intact("logits replaced by their gradient")?;
+    // One kind of NaN is as good as another.
+    let bits = |value: T| if value.is_nan() { f64::NAN } else { value.to_f64() }.to_bits();
+    if bits(loss.value) != bits(fused.value)
+        || !over.values().into_iter().map(bits).eq(dlogits.values().into_iter().map(bits))
+    {
+        return Err("in place, the loss or its gradient has other bits".to_owned());
+    }
     Ok([vec![fused.value, alone.value], losses.values(), dlogits.values()].concat())
+}
+
+fn with_options<'a, T: Real, Z>(
+    op: SoftmaxCrossEntropy<'a, T, Z>,
+    operands: &Operands<T>,
+    weights: Option<&'a [T]>,
+) -> SoftmaxCrossEntropy<'a, T, Z> {
+    let mut op = op.reduction(operands.reduction).label_smoothing(operands.smoothing);
+    if let Some(weights) = weights {
+        op = op.class_weights(weights);
+    }
+    if let Some(label) = operands.ignored {
+        op = op.ignore_index(label);
+    }
+    op
 }
 
 fn ignores<T>(operands: &Operands<T>, row: usize) -> bool {
