@@ -6,10 +6,14 @@ use std::fmt::Debug;
 use arbitrary::{Arbitrary, Unstructured};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any};
-use proptest::test_runner::{FileFailurePersistence, TestCaseError, TestRunner};
+use proptest::test_runner::{FileFailurePersistence, RngSeed, TestCaseError, TestRunner};
 use tilewise_kernels::Isa;
 use tilewise_tests::checks;
 use tilewise_tests::isas::each_isa;
+
+/// The cases of a usual run, always the same: what passed passes again, everywhere. To search among
+/// others, set `PROPTEST_RNG_SEED` to a number and `PROPTEST_CASES` to more of them.
+const SEED: u64 = 2026;
 
 /// Draws `cases` cases for every path. A failure prints the shrunken case, its seed included, and
 /// is kept beside this file, to be tried first the next time.
@@ -19,10 +23,17 @@ where
 {
     each_isa(|isa| {
         let kept = FileFailurePersistence::WithSource("regressions");
+        // The environment has its say in this one.
+        let usual = ProptestConfig::with_source_file(file!());
+        let chosen = |variable| std::env::var_os(variable).is_some();
         let config = ProptestConfig {
-            cases,
+            cases: if chosen("PROPTEST_CASES") { usual.cases } else { cases },
+            rng_seed: match usual.rng_seed {
+                RngSeed::Random => RngSeed::Fixed(SEED),
+                fixed => fixed,
+            },
             failure_persistence: Some(Box::new(kept)),
-            ..ProptestConfig::with_source_file(file!())
+            ..usual
         };
         let bytes = vec(any::<u8>(), 0..128);
         let drawn = bytes.prop_map(|bytes| {
