@@ -6,6 +6,7 @@
 //! and never unloaded, since their threads may outlive any handle.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -159,8 +160,11 @@ fn open_with(names: &[&'static str], flags: c_int) -> Result<(Library, &'static 
         for name in names {
             let path = directory.join(name);
             if path.is_file() {
-                let library = open(path.as_os_str());
-                return library.map(|found| (found, *name)).map_err(|error| error.to_string());
+                return open(path.as_os_str()).map(|found| (found, *name)).map_err(|error| {
+                    // The loader's own words are in the source.
+                    let why = error.source().map_or(error.to_string(), |source| source.to_string());
+                    format!("could not be opened: {why}")
+                });
             }
         }
     }
