@@ -27,6 +27,10 @@ pub(super) const K_BYTES: usize = 4096;
 const A_BYTES: usize = 16 << 20;
 
 impl Blocking {
+    /// Larger sizes are taken as this: a packed block then has a size that cannot overflow, however
+    /// large the matrices are that strides of zero describe.
+    pub const MOST: usize = 1 << 14;
+
     /// Sizes for elements of `size` bytes and tiles of `cols` columns.
     pub(super) fn new(size: usize, cols: usize, caches: Caches) -> Self {
         let kc = K_BYTES / size;
@@ -35,10 +39,11 @@ impl Blocking {
         Self { kc, mc: A_BYTES / (kc * size), nc: (columns / cols).max(1) * cols }
     }
 
-    /// The same with every size at least one and `kc` cutting `k` evenly.
+    /// The same with every size from 1 to [`MOST`](Self::MOST) and `kc` cutting `k` evenly.
     pub(super) fn fitted(self, k: usize) -> Self {
-        let blocks = k.div_ceil(self.kc.max(1)).max(1);
-        Self { kc: k.div_ceil(blocks).max(1), mc: self.mc.max(1), nc: self.nc.max(1) }
+        let [kc, mc, nc] = [self.kc, self.mc, self.nc].map(|size| size.clamp(1, Self::MOST));
+        let blocks = k.div_ceil(kc).max(1);
+        Self { kc: k.div_ceil(blocks).max(1), mc, nc }
     }
 }
 

@@ -136,13 +136,12 @@ impl<'a, T: Float> Problem<'a, T> {
     /// The blocks and what is packed; everything is where block sizes are forced.
     pub(super) fn packing(&self, tile: [usize; 2], forced: Option<Blocking>) -> Packing {
         let [a, b] = if forced.is_some() { [true; 2] } else { self.packs(tile) };
-        let mut blocking =
-            forced.unwrap_or_else(|| Blocking::new(size_of::<T>(), tile[1], caches()));
+        let wanted = forced.unwrap_or_else(|| Blocking::new(size_of::<T>(), tile[1], caches()));
+        let mut blocking = wanted.fitted(self.shape[2]);
         if !b {
             // Nothing has to fit: rows of B are read as far as they go.
             blocking.nc = usize::MAX;
         }
-        let blocking = blocking.fitted(self.shape[2]);
         Packing { blocking, a: Source::pack_if(a), b: Source::pack_if(b) }
     }
 
