@@ -6,7 +6,7 @@ use tilewise_kernels::{Exec, Float, Isa, Result, available};
 
 use crate::data::{append, assert_close};
 #[cfg(feature = "peers")]
-use crate::native::Native;
+use crate::{native::Native, peers::RustCrate};
 
 /// Whose code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +17,9 @@ pub enum Who {
     Tilewise(Isa),
     /// The same for a matrix product whose right operand was packed before, as weights can be.
     Prepacked(Isa),
-    /// The `gemm` crate.
+    /// A crate that this was built with.
     #[cfg(feature = "peers")]
-    GemmCrate,
-    /// The `matrixmultiply` crate.
-    #[cfg(feature = "peers")]
-    MatrixMultiply,
+    Crate(RustCrate),
     /// A native library found when the program runs.
     #[cfg(feature = "peers")]
     Native(Native),
@@ -63,9 +60,7 @@ impl fmt::Display for Implementation {
             Who::Naive => "naive",
             Who::Tilewise(isa) | Who::Prepacked(isa) => isa.name(),
             #[cfg(feature = "peers")]
-            Who::GemmCrate => "gemm",
-            #[cfg(feature = "peers")]
-            Who::MatrixMultiply => "matrixmultiply",
+            Who::Crate(rust) => rust.name(),
             #[cfg(feature = "peers")]
             Who::Native(native) => native.name(),
         })?;
@@ -176,8 +171,8 @@ pub struct Case {
     pub bytes: u64,
     /// Whether the naive twin is quick enough to be timed.
     pub naive: bool,
-    /// Whether this is a matrix product, which others can do, and which can be packed for.
-    pub product: bool,
+    /// Whether this is a matrix product whose right operand can be packed before.
+    pub packs: bool,
     prepare: Box<dyn Fn() -> Box<dyn Workload> + Send + Sync>,
 }
 
@@ -193,7 +188,7 @@ impl Case {
             Work::Flops(count) => (count, 0),
             Work::Bytes(count) => (0, count),
         };
-        Self { id, work, flops, bytes, naive: true, product: false, prepare }
+        Self { id, work, flops, bytes, naive: true, packs: false, prepare }
     }
 
     /// Makes the buffers.
@@ -216,7 +211,7 @@ impl Case {
         if threads > 1 {
             list.push(Implementation { who: Who::Tilewise(best), threads });
         }
-        if self.product {
+        if self.packs {
             list.push(Implementation::serial(Who::Prepacked(best)));
         }
         list.extend(self.peers(threads));
@@ -226,23 +221,24 @@ impl Case {
     /// Other people's code that can run this case, on one thread and on `threads`.
     #[cfg(feature = "peers")]
     fn peers(&self, threads: usize) -> Vec<Implementation> {
-        let mut list = Vec::new();
-        if self.product {
-            list.extend([Who::GemmCrate, Who::MatrixMultiply].map(Implementation::serial));
-            if threads > 1 {
-                // matrixmultiply reads its thread count from the environment, once: one thread only.
-                list.push(Implementation { who: Who::GemmCrate, threads });
-            }
-            // The larger count first: it decides whether a library gets its threads.
-            let counts = if threads > 1 { vec![threads, 1] } else { vec![1] };
-            let dtype = self.id.split('/').nth(1).unwrap_or_default();
-            for native in Native::ALL.into_iter().filter(|native| native.knows(dtype)) {
-                let able = counts.iter().filter(|&&threads| native.version(threads).is_ok());
-                let who = Who::Native(native);
-                list.extend(able.map(|&threads| Implementation { who, threads }));
-            }
-        }
-        list
+        // The larger count first: it decides whether a native library gets its threads.
+        let counts = if threads > 1 { vec![threads, 1] } else { vec![1] };
+        let everybody = RustCrate::ALL.into_iter().map(Who::Crate);
+        let everybody = everybody.chain(Native::ALL.into_iter().map(Who::Native));
+        let able = |who: Who| {
+            let able = move |&threads: &usize| match who {
+                Who::Crate(rust) => rust.can(&self.id, threads),
+                Who::Native(native) => native.can(&self.id, threads),
+                _ => false,
+            };
+            counts
+                .iter()
+                .copied()
+                .filter(able)
+                .map(move |threads| Implementation { who, threads })
+                .collect::<Vec<_>>()
+        };
+        everybody.flat_map(able).collect()
     }
 
     #[cfg(not(feature = "peers"))]

@@ -28,3 +28,5 @@ pub use case::{Case, Implementation, Who, Work, Workload};
 pub use harness::{configured, register};
 #[cfg(feature = "peers")]
 pub use native::{Native, PEERS_VARIABLE};
+#[cfg(feature = "peers")]
+pub use peers::RustCrate;

@@ -124,7 +124,8 @@ fn civil(days: u64) -> (u64, u64, u64) {
 /// Who multiplies matrices beside us on that many threads: names, and versions or why not.
 #[cfg(feature = "peers")]
 pub fn peers(threads: usize) -> BTreeMap<String, String> {
-    let crates = ["gemm", "matrixmultiply"].map(|name| (name.to_owned(), crate_version(name)));
+    let crates =
+        crate::RustCrate::ALL.map(|rust| (rust.name().to_owned(), crate_version(rust.name())));
     let native = crate::Native::ALL.map(|native| {
         let version = native.version(threads).map(str::to_owned);
         (native.name().to_owned(), version.unwrap_or_else(|why| why))

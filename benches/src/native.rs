@@ -65,9 +65,12 @@ impl Native {
         Ok(&blas.version)
     }
 
-    /// Whether it multiplies values of a type, such as `f64`.
-    pub fn knows(self, dtype: &str) -> bool {
-        self != Self::OneDnn || dtype == "f32"
+    /// Whether it is here and can run a case on that many threads.
+    pub fn can(self, case: &str, threads: usize) -> bool {
+        let mut parts = case.split('/');
+        let (op, dtype) = (parts.next(), parts.next());
+        let known = op == Some("gemm") && (self != Self::OneDnn || dtype == Some("f32"));
+        known && self.version(threads).is_ok()
     }
 
     fn open(self, threads: usize) -> Result<&'static Blas, String> {

@@ -4,6 +4,34 @@ use tilewise_kernels::{Float, MatMut, MatRef};
 
 use crate::native::NativeProduct;
 
+/// A crate that this was built with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RustCrate {
+    /// `gemm`
+    Gemm,
+    /// `matrixmultiply`
+    MatrixMultiply,
+}
+
+impl RustCrate {
+    /// All that are known.
+    pub const ALL: [Self; 2] = [Self::Gemm, Self::MatrixMultiply];
+
+    /// As in benchmark ids, and in the registry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gemm => "gemm",
+            Self::MatrixMultiply => "matrixmultiply",
+        }
+    }
+
+    /// Whether it can run a case on that many threads.
+    pub fn can(self, case: &str, threads: usize) -> bool {
+        // matrixmultiply reads its thread count from the environment, once: one thread only.
+        case.starts_with("gemm/") && (self == Self::Gemm || threads == 1)
+    }
+}
+
 /// Strides as these crates want them. Views prove that every index fits `isize`.
 fn signed(stride: usize) -> isize {
     stride as isize

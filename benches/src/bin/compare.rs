@@ -231,7 +231,7 @@ fn count(name: &str, value: &str) -> Result<usize, String> {
 fn candidates(case: &Case, isa: Isa, threads: usize, paths: bool) -> Vec<Implementation> {
     let mut list = vec![Implementation { who: Who::Tilewise(isa), threads }];
     let others = case.implementations(threads).into_iter().filter(|by| !by.is_tilewise());
-    if case.product {
+    if case.packs {
         list.push(Implementation { who: Who::Prepacked(isa), threads });
         // The naive twin of a product is too slow to be waited for unasked.
         let naive = |by: &Implementation| by.who == Who::Naive;

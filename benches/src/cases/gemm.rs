@@ -12,7 +12,7 @@ use tilewise_kernels::{Gemm, MatMut, MatRef, PackedB, naive};
 use crate::case::{Case, Implementation, Who, Work, Workload};
 use crate::data::{Random, append, assert_close};
 #[cfg(feature = "peers")]
-use crate::peers;
+use crate::peers::{self, RustCrate};
 
 /// Above this many multiplications the naive twin checks some rows only, and is not timed.
 const NAIVE_LIMIT: usize = 1 << 21;
@@ -103,7 +103,7 @@ pub fn cases<T: Element>(shapes: &[Shape]) -> Vec<Case> {
         let work = Work::Flops(2 * shape.multiplications() as u64);
         let mut case = Case::new(id, work, move || Product::<T>::new(shape));
         case.naive = shape.multiplications() <= NAIVE_LIMIT;
-        case.product = true;
+        case.packs = true;
         case.bytes = ((m * k + k * n + m * n) * size_of::<T>()) as u64;
         case
     };
@@ -173,9 +173,9 @@ impl<T: Element> Workload for Product<T> {
         }
         match by.who {
             #[cfg(feature = "peers")]
-            Who::GemmCrate => peers::gemm_crate(a, b, c, by.threads),
+            Who::Crate(RustCrate::Gemm) => peers::gemm_crate(a, b, c, by.threads),
             #[cfg(feature = "peers")]
-            Who::MatrixMultiply => T::matrixmultiply(a, b, c),
+            Who::Crate(RustCrate::MatrixMultiply) => T::matrixmultiply(a, b, c),
             #[cfg(feature = "peers")]
             Who::Native(native) => T::native(native, a, b, c, by.threads),
             _ => naive::gemm(T::ONE, a, b, T::ZERO, c),
