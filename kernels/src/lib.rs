@@ -113,6 +113,7 @@ pub use dispatch::{ISA_NAMES, Isa, MAX_ISA_VARIABLE, available};
 pub use error::{Error, ErrorKind, Result};
 pub use exec::Exec;
 pub use gemm::{Blocking, Gemm, GemmPlan, PackedB, gemm};
+pub use half::{bf16, f16};
 pub use ops::*;
 pub use parallel::{Par, Split};
 pub use simd::Float;
