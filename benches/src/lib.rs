@@ -15,6 +15,7 @@ pub mod measure;
 #[cfg(feature = "peers")]
 #[allow(unsafe_code)]
 mod native;
+pub mod noise;
 #[cfg(feature = "peers")]
 #[allow(unsafe_code)]
 mod onednn;

@@ -24,6 +24,12 @@ pub struct Machine {
     pub features: Vec<String>,
     /// The data caches of a CPU, as level and bytes.
     pub caches: Vec<(u32, usize)>,
+    /// GHz of plain code, by instructions of known latency.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub clock_ghz: Option<f64>,
+    /// GHz while the widest vectors multiply and add, by their rate.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vector_clock_ghz: Option<f64>,
     /// The kernel's name and version.
     pub kernel: String,
     /// The compiler that built this.
@@ -49,6 +55,8 @@ impl Machine {
             line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
         };
         let flags = field("flags").unwrap_or_default();
+        let clock = ceilings::clock::scalar();
+        let ghz = |clock: f64| (clock / 1e7).round() / 100.0;
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             date: today(),
@@ -57,6 +65,8 @@ impl Machine {
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             features: flags.split(' ').filter(|flag| matters(flag)).map(str::to_owned).collect(),
             caches: ceilings::caches(),
+            clock_ghz: clock.map(ghz),
+            vector_clock_ghz: ceilings::clock::vector(clock).map(ghz),
             // What follows the version names who built it.
             kernel: format!(
                 "{} {}",

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
+use crate::noise::Noise;
 
 /// One line of a record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,12 +22,15 @@ pub enum Line {
     Ceiling(Ceiling),
     /// One implementation of one case.
     Row(Row),
+    /// How disturbed the machine was; the last line.
+    Noise(Noise),
 }
 
 /// A measured ceiling.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ceiling {
-    /// `flops/<dtype>/<path>`, or `read/<level>` and `copy/<level>`.
+    /// `flops/<dtype>/<path>`, or `<way>/<level>`: `read`, `copy`, and past the caches
+    /// `copy-streaming` and `write-streaming`.
     pub name: String,
     /// Operations or bytes per second, all threads in sum.
     pub rate: f64,
@@ -124,6 +128,8 @@ pub struct Record {
     pub ceilings: Vec<Ceiling>,
     /// Everything measured, in the order of the file.
     pub rows: Vec<Row>,
+    /// How disturbed the machine was, where the run came to its end.
+    pub noise: Option<Noise>,
     /// What is wrong with the file, each with its line: those lines are left out.
     pub broken: Vec<String>,
 }
@@ -150,7 +156,8 @@ impl Record {
             Err(error) => return Err(wrong(0, &error)),
         };
         let (name, broken) = (name.to_owned(), Vec::new());
-        let mut record = Self { name, machine, ceilings: Vec::new(), rows: Vec::new(), broken };
+        let (ceilings, rows) = (Vec::new(), Vec::new());
+        let mut record = Self { name, machine, ceilings, rows, noise: None, broken };
         for (n, line) in lines {
             match serde_json::from_str(line) {
                 Ok(Line::Ceiling(ceiling)) => record.ceilings.push(ceiling),
@@ -158,6 +165,7 @@ impl Record {
                     Some(why) => record.broken.push(wrong(n, &why)),
                     None => record.rows.push(row),
                 },
+                Ok(Line::Noise(noise)) => record.noise = Some(noise),
                 Ok(Line::Machine(_)) => record.broken.push(wrong(n, &"a second machine")),
                 Err(error) => record.broken.push(wrong(n, &error)),
             }

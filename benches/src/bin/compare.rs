@@ -14,6 +14,7 @@ use tilewise_benches::cases::{self, gemm::Shape};
 use tilewise_benches::ceilings::Ceilings;
 use tilewise_benches::machine::Machine;
 use tilewise_benches::measure::{self, Clock, Effort, Summary};
+use tilewise_benches::noise::Watch;
 use tilewise_benches::record::{Line, Row, Writer};
 use tilewise_benches::{Case, Implementation, Who, report};
 use tilewise_kernels::{Isa, available};
@@ -137,10 +138,12 @@ impl Options {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build();
         let pool = pool.map_err(|error| error.to_string())?;
         let cases = self.cases()?;
+        let mut watch = Watch::start();
         let machine = self.machine(isa);
         self.print_head(&machine);
         let seconds = if self.quick { QUICK_CEILINGS } else { CEILINGS };
         let ceilings = Ceilings::measure(self.threads, seconds.as_secs_f64());
+        let cpus = machine.cpus;
         let mut log = Log::new(self.record, machine)?;
         for ceiling in ceilings.list.iter().cloned() {
             println!("ceiling {:<22} {:>7.1} G/s", ceiling.name, ceiling.rate / 1e9);
@@ -154,6 +157,7 @@ impl Options {
         let (effort, clock) = (Effort { rounds: self.rounds, sample }, Clock::of(self.threads));
         for case in cases {
             let candidates = candidates(&case, isa, self.threads, self.paths);
+            watch.probe();
             let mut workload = case.prepare();
             let work = || {
                 let candidates = measure::verified(&case, &mut workload, candidates);
@@ -167,6 +171,12 @@ impl Options {
                 log.write(Line::Row(row))?;
             }
         }
+        let noise = watch.finish();
+        println!("machine: {noise}");
+        if let Some(warning) = noise.warning(cpus) {
+            eprintln!("compare: {warning}");
+        }
+        log.write(Line::Noise(noise))?;
         log.finish();
         Ok(())
     }
@@ -188,6 +198,9 @@ impl Options {
             "{}, {} thread(s), {}, our path {}, medians of {} interleaved rounds",
             machine.what, machine.threads, machine.clock, machine.isa, self.rounds
         );
+        if let (Some(clock), Some(vectors)) = (machine.clock_ghz, machine.vector_clock_ghz) {
+            println!("clock about {clock:.2} GHz, {vectors:.2} GHz under the widest vectors");
+        }
         for (name, version) in &machine.peers {
             println!("{name}: {version}");
         }

@@ -80,12 +80,16 @@ pub fn headlines(duels: &[Duel]) -> Vec<(String, String)> {
     library.into_iter().chain(about(true, "the naive twin")).collect()
 }
 
-/// A rate in words: operations where they are counted, bytes elsewhere.
+/// A rate in words: operations of matrix products and of what consists of them, bytes of the rest.
 pub fn rate(row: &Row) -> String {
+    let products = row.id.starts_with("gemm") || row.id.starts_with("training_step");
+    let rate = |count: u64| count as f64 / row.median / 1e9;
     match (row.flops, row.bytes) {
         (0, 0) => "-".into(),
-        (0, bytes) => format!("{:.1} GB/s", bytes as f64 / row.median / 1e9),
-        (flops, _) => format!("{:.1} GFLOP/s", flops as f64 / row.median / 1e9),
+        (flops, bytes) if bytes == 0 || (products && flops > 0) => {
+            format!("{:.1} GFLOP/s", rate(flops))
+        }
+        (_, bytes) => format!("{:.1} GB/s", rate(bytes)),
     }
 }
 
