@@ -5,8 +5,7 @@ use std::fmt;
 use tilewise_kernels::{Exec, Float, Isa, Result, available};
 
 use crate::data::{append, assert_close};
-#[cfg(feature = "peers")]
-use crate::{native::Native, peers::RustCrate};
+use crate::peers::{Native, Peer, RustCrate};
 
 /// Whose code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,10 +17,8 @@ pub enum Who {
     /// The same for a matrix product whose right operand was packed before, as weights can be.
     Prepacked(Isa),
     /// A crate that this was built with.
-    #[cfg(feature = "peers")]
     Crate(RustCrate),
     /// A native library found when the program runs.
-    #[cfg(feature = "peers")]
     Native(Native),
 }
 
@@ -45,6 +42,15 @@ impl Implementation {
         matches!(self.who, Who::Tilewise(_) | Who::Prepacked(_))
     }
 
+    /// Who else this is: `None` where it is ours.
+    pub(crate) fn peer(self) -> Option<Peer> {
+        match self.who {
+            Who::Crate(rust) => Some(Peer::Crate(rust)),
+            Who::Native(native) => Some(Peer::Native(native)),
+            _ => None,
+        }
+    }
+
     /// How our kernels are told to run this: `None` where it is not ours.
     pub(crate) fn exec(self) -> Option<Exec> {
         let (Who::Tilewise(isa) | Who::Prepacked(isa)) = self.who else { return None };
@@ -59,9 +65,7 @@ impl fmt::Display for Implementation {
         f.write_str(match self.who {
             Who::Naive => "naive",
             Who::Tilewise(isa) | Who::Prepacked(isa) => isa.name(),
-            #[cfg(feature = "peers")]
             Who::Crate(rust) => rust.name(),
-            #[cfg(feature = "peers")]
             Who::Native(native) => native.name(),
         })?;
         if matches!(self.who, Who::Prepacked(_)) {
@@ -219,7 +223,6 @@ impl Case {
     }
 
     /// Other people's code that can run this case, on one thread and on `threads`.
-    #[cfg(feature = "peers")]
     fn peers(&self, threads: usize) -> Vec<Implementation> {
         // The larger count first: it decides whether a native library gets its threads.
         let counts = if threads > 1 { vec![threads, 1] } else { vec![1] };
@@ -239,10 +242,5 @@ impl Case {
                 .collect::<Vec<_>>()
         };
         everybody.flat_map(able).collect()
-    }
-
-    #[cfg(not(feature = "peers"))]
-    fn peers(&self, _threads: usize) -> Vec<Implementation> {
-        Vec::new()
     }
 }

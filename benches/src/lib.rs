@@ -12,22 +12,11 @@ mod data;
 mod harness;
 pub mod machine;
 pub mod measure;
-#[cfg(feature = "peers")]
-#[allow(unsafe_code)]
-mod native;
 pub mod noise;
-#[cfg(feature = "peers")]
-#[allow(unsafe_code)]
-mod onednn;
-#[cfg(feature = "peers")]
-#[allow(unsafe_code)]
-mod peers;
+pub mod peers;
 pub mod record;
 pub mod report;
 
 pub use case::{Case, Implementation, Who, Work, Workload};
 pub use harness::{configured, register};
-#[cfg(feature = "peers")]
-pub use native::{Native, PEERS_VARIABLE};
-#[cfg(feature = "peers")]
-pub use peers::RustCrate;
+pub use peers::{Native, PEERS_VARIABLE, RustCrate};

@@ -132,27 +132,14 @@ fn civil(days: u64) -> (u64, u64, u64) {
 }
 
 /// Who multiplies matrices beside us on that many threads: names, and versions or why not.
-#[cfg(feature = "peers")]
 pub fn peers(threads: usize) -> BTreeMap<String, String> {
-    let crates =
-        crate::RustCrate::ALL.map(|rust| (rust.name().to_owned(), crate_version(rust.name())));
+    let crates = crate::RustCrate::ALL.map(|rust| {
+        let version = rust.version().map(str::to_owned);
+        (rust.name().to_owned(), version.unwrap_or_else(|why| why))
+    });
     let native = crate::Native::ALL.map(|native| {
         let version = native.version(threads).map(str::to_owned);
         (native.name().to_owned(), version.unwrap_or_else(|why| why))
     });
     crates.into_iter().chain(native).collect()
-}
-
-/// Nobody: this was built without peers.
-#[cfg(not(feature = "peers"))]
-pub fn peers(_threads: usize) -> BTreeMap<String, String> {
-    BTreeMap::new()
-}
-
-/// The version of a crate that this was built with.
-#[cfg(feature = "peers")]
-fn crate_version(name: &str) -> String {
-    let lock = include_str!("../../Cargo.lock");
-    let package = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).map(|found| found.1);
-    package.and_then(|rest| rest.split('"').next()).unwrap_or("unknown version").into()
 }

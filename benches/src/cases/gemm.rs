@@ -2,17 +2,13 @@
 
 use std::str::FromStr;
 
-#[cfg(feature = "peers")]
 pub use crate::peers::Element;
-#[cfg(not(feature = "peers"))]
-pub use tilewise_kernels::Float as Element;
 
 use tilewise_kernels::{Gemm, MatMut, MatRef, PackedB, naive};
 
 use crate::case::{Case, Implementation, Who, Work, Workload};
 use crate::data::{Random, append, assert_close};
-#[cfg(feature = "peers")]
-use crate::peers::{self, RustCrate};
+use crate::peers;
 
 /// Above this many multiplications the naive twin checks some rows only, and is not timed.
 const NAIVE_LIMIT: usize = 1 << 21;
@@ -171,14 +167,9 @@ impl<T: Element> Workload for Product<T> {
             };
             return op.and_then(|op| op.run(c, exec)).expect("valid arguments");
         }
-        match by.who {
-            #[cfg(feature = "peers")]
-            Who::Crate(RustCrate::Gemm) => peers::gemm_crate(a, b, c, by.threads),
-            #[cfg(feature = "peers")]
-            Who::Crate(RustCrate::MatrixMultiply) => T::matrixmultiply(a, b, c),
-            #[cfg(feature = "peers")]
-            Who::Native(native) => T::native(native, a, b, c, by.threads),
-            _ => naive::gemm(T::ONE, a, b, T::ZERO, c),
+        match by.peer() {
+            Some(peer) => peers::multiply(peer, a, b, c, by.threads),
+            None => naive::gemm(T::ONE, a, b, T::ZERO, c),
         }
     }
 

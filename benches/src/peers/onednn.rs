@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use libloading::os::unix::Library;
-use tilewise_kernels::{MatMut, MatRef};
+use tilewise_kernels::{Float, MatMut, MatRef};
 
-use crate::native::{function, open_first};
+use super::check_shapes;
+use super::library::{function, open_first};
 
 /// Everything oneDNN makes is a pointer to something opaque, and every call returns 0 or what failed.
 type Handle = *mut c_void;
@@ -79,14 +80,32 @@ fn open() -> Result<&'static OneDnn, String> {
 }
 
 /// The library's version, or why it cannot be used.
-pub(crate) fn version() -> Result<&'static str, String> {
+pub(super) fn version() -> Result<&'static str, String> {
     open().map(|found| found.version.as_str())
 }
 
+/// Element types, of which oneDNN multiplies only `f32`.
+pub trait OneDnnElement: Float {
+    /// `C = A B`.
+    fn onednn(a: MatRef<Self>, b: MatRef<Self>, c: MatMut<Self>, threads: usize);
+}
+
+impl OneDnnElement for f32 {
+    fn onednn(a: MatRef<f32>, b: MatRef<f32>, c: MatMut<f32>, threads: usize) {
+        multiply(a, b, c, threads);
+    }
+}
+
+impl OneDnnElement for f64 {
+    fn onednn(_a: MatRef<f64>, _b: MatRef<f64>, _c: MatMut<f64>, _threads: usize) {
+        panic!("onednn multiplies no f64");
+    }
+}
+
 /// `C = A B`.
-pub(crate) fn multiply(a: MatRef<f32>, b: MatRef<f32>, mut c: MatMut<f32>, threads: usize) {
+fn multiply(a: MatRef<f32>, b: MatRef<f32>, mut c: MatMut<f32>, threads: usize) {
     let library = open().unwrap_or_else(|why| panic!("onednn: {why}"));
-    assert!(a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols());
+    check_shapes(&a, &b, &c);
     let sizes = |sizes: [usize; 4]| sizes.map(|size| size as i64);
     let shapes = [
         sizes([a.rows(), a.cols(), a.row_stride(), a.col_stride()]),
@@ -125,7 +144,6 @@ fn load(atomic: &AtomicPtr<c_void>) -> Handle {
 impl OneDnn {
     fn open() -> Result<Self, String> {
         let (library, file) = open_first(&["libdnnl.so.3"])?;
-        let library: &'static Library = Box::leak(Box::new(library));
         Self::functions(library).map_err(|error| format!("{file} {error}"))
     }
 

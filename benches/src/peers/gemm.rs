@@ -1,49 +1,17 @@
-//! Matrix multiplications of other crates behind one safe signature.
+//! The crates `gemm` and `matrixmultiply`.
 
 use tilewise_kernels::{Float, MatMut, MatRef};
 
-use crate::native::NativeProduct;
-
-/// A crate that this was built with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RustCrate {
-    /// `gemm`
-    Gemm,
-    /// `matrixmultiply`
-    MatrixMultiply,
-}
-
-impl RustCrate {
-    /// All that are known.
-    pub const ALL: [Self; 2] = [Self::Gemm, Self::MatrixMultiply];
-
-    /// As in benchmark ids, and in the registry.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gemm => "gemm",
-            Self::MatrixMultiply => "matrixmultiply",
-        }
-    }
-
-    /// Whether it can run a case on that many threads.
-    pub fn can(self, case: &str, threads: usize) -> bool {
-        // matrixmultiply reads its thread count from the environment, once: one thread only.
-        case.starts_with("gemm/") && (self == Self::Gemm || threads == 1)
-    }
-}
+use super::check_shapes;
 
 /// Strides as these crates want them. Views prove that every index fits `isize`.
 fn signed(stride: usize) -> isize {
     stride as isize
 }
 
-fn check<T: Float>(a: &MatRef<T>, b: &MatRef<T>, c: &MatMut<T>) {
-    assert!(a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols());
-}
-
 /// `C = A B` by the `gemm` crate.
-pub(crate) fn gemm_crate<T: Float>(a: MatRef<T>, b: MatRef<T>, mut c: MatMut<T>, threads: usize) {
-    check(&a, &b, &c);
+pub(super) fn gemm_crate<T: Float>(a: MatRef<T>, b: MatRef<T>, mut c: MatMut<T>, threads: usize) {
+    check_shapes(&a, &b, &c);
     let parallelism =
         if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
     let (c_col, c_row) = (signed(c.col_stride()), signed(c.row_stride()));
@@ -74,14 +42,9 @@ pub(crate) fn gemm_crate<T: Float>(a: MatRef<T>, b: MatRef<T>, mut c: MatMut<T>,
     }
 }
 
-/// Element types that all peers know.
-pub trait Element: MatrixMultiply + NativeProduct {}
-
-impl<T: MatrixMultiply + NativeProduct> Element for T {}
-
 /// Element types that `matrixmultiply` knows.
 pub trait MatrixMultiply: Float {
-    /// `C = A B`.
+    /// `C = A B` on one thread.
     fn matrixmultiply(a: MatRef<Self>, b: MatRef<Self>, c: MatMut<Self>);
 }
 
@@ -89,7 +52,7 @@ macro_rules! impl_matrixmultiply {
     ($t:ident, $function:ident) => {
         impl MatrixMultiply for $t {
             fn matrixmultiply(a: MatRef<Self>, b: MatRef<Self>, mut c: MatMut<Self>) {
-                check(&a, &b, &c);
+                check_shapes(&a, &b, &c);
                 let (c_row, c_col) = (signed(c.row_stride()), signed(c.col_stride()));
                 // SAFETY: the views prove that all three matrices lie inside their slices, `check`
                 // that the shapes fit, and `c` is borrowed mutably, so it overlaps neither input.

@@ -1,0 +1,283 @@
+//! Libraries with CBLAS, the one with 32-bit integers: MKL, OpenBLAS and BLIS.
+
+use std::borrow::Cow;
+use std::ffi::{CStr, c_char, c_int};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use tilewise_kernels::{Float, MatMut, MatRef};
+
+use super::library::{function, open_first, open_with};
+use super::{Native, check_shapes};
+
+/// `cblas_sgemm` and `cblas_dgemm`.
+type Gemm<T> = unsafe extern "C" fn(
+    order: c_int,
+    a_transposed: c_int,
+    b_transposed: c_int,
+    m: c_int,
+    n: c_int,
+    k: c_int,
+    alpha: T,
+    a: *const T,
+    a_stride: c_int,
+    b: *const T,
+    b_stride: c_int,
+    beta: T,
+    c: *mut T,
+    c_stride: c_int,
+);
+
+/// A function that sets the thread count. BLIS counts in its own 64-bit type.
+enum SetThreads {
+    Int(unsafe extern "C" fn(c_int)),
+    Wide(unsafe extern "C" fn(i64)),
+}
+
+/// The functions of an opened library.
+pub struct Blas {
+    file: String,
+    version: String,
+    sgemm: Gemm<f32>,
+    dgemm: Gemm<f64>,
+    set_threads: Option<SetThreads>,
+    /// The thread count last set; 0 before the first.
+    threads: AtomicUsize,
+}
+
+/// The library, opened by the first call. `threads` decides then for the whole process whether MKL gets
+/// a thread pool.
+fn open(which: Native, threads: usize) -> Result<&'static Blas, String> {
+    static OPENED: [OnceLock<Result<Blas, String>>; Native::ALL.len()] =
+        [const { OnceLock::new() }; Native::ALL.len()];
+    OPENED[which as usize].get_or_init(|| Blas::open(which, threads)).as_ref().map_err(Clone::clone)
+}
+
+/// The library's own words about its version, or why it cannot be used on that many threads.
+pub(super) fn version(which: Native, threads: usize) -> Result<&'static str, String> {
+    let blas = open(which, threads)?;
+    if threads > 1 && blas.set_threads.is_none() {
+        return Err(format!("{} has no function that sets its thread count", blas.file));
+    }
+    Ok(&blas.version)
+}
+
+/// File names, the likeliest first, each with the prefix of its functions.
+fn files(which: Native) -> &'static [(&'static str, &'static str)] {
+    match which {
+        Native::Mkl => &[("libmkl_rt.so.3", ""), ("libmkl_rt.so.2", ""), ("libmkl_rt.so", "")],
+        Native::OpenBlas => {
+            &[("libscipy_openblas.so", "scipy_"), ("libopenblas.so.0", ""), ("libopenblas.so", "")]
+        }
+        Native::Blis => &[("libblis.so.4", ""), ("libblis.so", "")],
+        Native::OneDnn => &[],
+    }
+}
+
+impl Blas {
+    fn open(which: Native, threads: usize) -> Result<Self, String> {
+        let names: Vec<_> = files(which).iter().map(|(name, _)| *name).collect();
+        let (library, file) = open_first(&names)?;
+        let prefix =
+            files(which).iter().find(|(name, _)| *name == file).map_or("", |found| found.1);
+        let complete = || {
+            // SAFETY: these are the types of these two functions in every CBLAS with 32-bit integers.
+            let (sgemm, dgemm) = unsafe {
+                (
+                    function::<Gemm<f32>>(library, &format!("{prefix}cblas_sgemm"))?,
+                    function::<Gemm<f64>>(library, &format!("{prefix}cblas_dgemm"))?,
+                )
+            };
+            let set_threads = match which {
+                Native::Mkl => mkl_threads(library, threads)?,
+                Native::OpenBlas => openblas_threads(library, prefix),
+                Native::Blis => blis_threads(library),
+                Native::OneDnn => None,
+            };
+            let version = described(which, library, prefix);
+            let (file, threads) = (file.into(), AtomicUsize::new(0));
+            Ok(Self { file, version, sgemm, dgemm, set_threads, threads })
+        };
+        complete().map_err(|error: String| format!("{file} {error}"))
+    }
+
+    /// Sets the thread count where it has changed, so that calls in a row pay nothing for it.
+    fn use_threads(&self, threads: usize) {
+        if self.threads.swap(threads, Ordering::Relaxed) == threads {
+            return;
+        }
+        let count = c_int::try_from(threads).unwrap_or(c_int::MAX);
+        // The libraries document that any positive count is allowed at any time.
+        match self.set_threads {
+            // SAFETY: see above.
+            Some(SetThreads::Int(set)) => unsafe { set(count) },
+            // SAFETY: see above.
+            Some(SetThreads::Wide(set)) => unsafe { set(i64::from(count)) },
+            None => {}
+        }
+    }
+}
+
+/// Chooses MKL's thread pool, which must happen before it computes anything: none for one thread,
+/// OpenMP where its runtime is found beside it. `MKL_THREADING_LAYER` has the last word.
+fn mkl_threads(library: &Library, threads: usize) -> Result<Option<SetThreads>, String> {
+    const INTEL: c_int = 0;
+    const SEQUENTIAL: c_int = 1;
+    let chosen = std::env::var_os("MKL_THREADING_LAYER").is_some();
+    // MKL looks for this runtime's functions among the global symbols.
+    let open = || open_with(&["libiomp5.so", "libomp.so.5"], RTLD_NOW | RTLD_GLOBAL).ok();
+    let openmp = if threads > 1 { open() } else { None };
+    let pool = chosen || openmp.is_some();
+    // SAFETY: these are the functions' types in `mkl_service.h` and in LLVM's `omp.h`, and all
+    // values passed are valid.
+    unsafe {
+        if !chosen {
+            let set: unsafe extern "C" fn(c_int) -> c_int =
+                function(library, "MKL_Set_Threading_Layer")?;
+            set(if pool { INTEL } else { SEQUENTIAL });
+        }
+        if let Some((runtime, _)) = &openmp {
+            // Idle workers would otherwise spin for 0.2 s on the CPUs of whoever is timed next.
+            let set: Result<unsafe extern "C" fn(c_int), _> =
+                function(runtime, "kmp_set_blocktime");
+            set.into_iter().for_each(|set| set(0));
+        }
+        let set = function(library, "MKL_Set_Num_Threads")?;
+        Ok(pool.then_some(SetThreads::Int(set)))
+    }
+}
+
+fn openblas_threads(library: &Library, prefix: &str) -> Option<SetThreads> {
+    // SAFETY: this is the function's type in OpenBLAS's `cblas.h`.
+    let set = unsafe { function(library, &format!("{prefix}openblas_set_num_threads")) };
+    set.ok().map(SetThreads::Int)
+}
+
+fn blis_threads(library: &Library) -> Option<SetThreads> {
+    // SAFETY: this is the function's type in `blis.h`, whose `dim_t` has 64 bits on 64-bit machines.
+    let set = unsafe { function(library, "bli_thread_set_num_threads") };
+    if cfg!(target_pointer_width = "64") { set.ok().map(SetThreads::Wide) } else { None }
+}
+
+/// The kind of CPU that BLIS takes this one for.
+fn blis_kernels(library: &Library) -> Option<Cow<'static, str>> {
+    // SAFETY: these are the functions' types in `blis.h`, where `arch_t` is an enumeration; the text
+    // is a constant.
+    unsafe {
+        // With `BLIS_ARCH_TYPE` set, the query needs tables that only this makes.
+        let initialise: unsafe extern "C" fn() = function(library, "bli_init").ok()?;
+        initialise();
+        let query: unsafe extern "C" fn() -> c_int = function(library, "bli_arch_query_id").ok()?;
+        let name: unsafe extern "C" fn(c_int) -> *const c_char =
+            function(library, "bli_arch_string").ok()?;
+        Some(CStr::from_ptr(name(query())).to_string_lossy())
+    }
+}
+
+/// What the library says of its version: a line, or "unknown version".
+fn described(which: Native, library: &Library, prefix: &str) -> String {
+    type Text = unsafe extern "C" fn() -> *const c_char;
+    let text = |name: &str| {
+        // SAFETY: the functions asked for below have this type and return a string that stays.
+        unsafe { Some(CStr::from_ptr(function::<Text>(library, name).ok()?()).to_string_lossy()) }
+    };
+    let mut buffer = [0; 256];
+    let said = match which {
+        Native::Mkl => {
+            // SAFETY: this is the function's type, and it writes at most as many bytes as it is told.
+            unsafe {
+                function(library, "MKL_Get_Version_String").ok().map(|get| {
+                    let get: unsafe extern "C" fn(*mut c_char, c_int) = get;
+                    get(buffer.as_mut_ptr().cast(), 255);
+                })
+            };
+            CStr::from_bytes_until_nul(&buffer).ok().map(CStr::to_string_lossy)
+        }
+        Native::OpenBlas => text(&format!("{prefix}openblas_get_config")),
+        Native::Blis => text("bli_info_get_version_str").map(|version| {
+            let kernels = blis_kernels(library).unwrap_or("unknown".into());
+            format!("{version}, kernels {kernels}").into()
+        }),
+        Native::OneDnn => None,
+    };
+    let said = said.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    if said.is_empty() { "unknown version".into() } else { said }
+}
+
+/// Element types that CBLAS knows.
+pub trait CblasElement: Float {
+    /// The library's function for it.
+    #[doc(hidden)]
+    fn gemm(blas: &Blas) -> Gemm<Self>;
+}
+
+impl CblasElement for f32 {
+    fn gemm(blas: &Blas) -> Gemm<f32> {
+        blas.sgemm
+    }
+}
+
+impl CblasElement for f64 {
+    fn gemm(blas: &Blas) -> Gemm<f64> {
+        blas.dgemm
+    }
+}
+
+/// `C = A B`.
+pub(super) fn multiply<T: CblasElement>(
+    which: Native,
+    a: MatRef<T>,
+    b: MatRef<T>,
+    mut c: MatMut<T>,
+    threads: usize,
+) {
+    const ROW_MAJOR: c_int = 101;
+    let blas = open(which, threads).unwrap_or_else(|why| panic!("{}: {why}", which.name()));
+    blas.use_threads(threads);
+    check_shapes(&a, &b, &c);
+    assert!(c.col_stride() == 1 && c.row_stride() >= c.cols());
+    let (a_transposed, a_stride) = layout(&a);
+    let (b_transposed, b_stride) = layout(&b);
+    let (m, n, k) = (int(a.rows()), int(b.cols()), int(a.cols()));
+    let (a, b) = (a.data().as_ptr(), b.data().as_ptr());
+    let (c_stride, c) = (int(c.row_stride()), c.data_mut().as_mut_ptr());
+    let (one, zero) = (T::ONE, T::ZERO);
+    // SAFETY: the views prove that all three matrices lie inside their slices, the assertions that
+    // the shapes fit, and `c` is borrowed mutably, so it overlaps neither input. CBLAS does not read
+    // C where beta is 0.
+    unsafe {
+        T::gemm(blas)(
+            ROW_MAJOR,
+            a_transposed,
+            b_transposed,
+            m,
+            n,
+            k,
+            one,
+            a,
+            a_stride,
+            b,
+            b_stride,
+            zero,
+            c,
+            c_stride,
+        );
+    }
+}
+
+/// Whether CBLAS sees a transposed matrix, and the distance of its rows. A matrix of one row or
+/// column can be seen both ways, but CBLAS insists that a stored row be as long as it is wide.
+fn layout<T>(matrix: &MatRef<T>) -> (c_int, c_int) {
+    const PLAIN: c_int = 111;
+    const TRANSPOSED: c_int = 112;
+    if matrix.col_stride() == 1 && matrix.row_stride() >= matrix.cols() {
+        return (PLAIN, int(matrix.row_stride()));
+    }
+    assert!(matrix.row_stride() == 1 && matrix.col_stride() >= matrix.rows());
+    (TRANSPOSED, int(matrix.col_stride()))
+}
+
+fn int(value: usize) -> c_int {
+    c_int::try_from(value).expect("a size below 2^31")
+}
