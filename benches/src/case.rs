@@ -200,7 +200,8 @@ impl Case {
         (self.prepare)()
     }
 
-    /// Everything that can run this case: each path on one thread, the best one also on `threads`.
+    /// Everything that can run this case in this process: each path on one thread, the best one also
+    /// on `threads`, and other people's code.
     ///
     /// # Panics
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
@@ -218,29 +219,24 @@ impl Case {
         if self.packs {
             list.push(Implementation::serial(Who::Prepacked(best)));
         }
-        list.extend(self.peers(threads));
+        list.extend(self.crates(1));
+        if threads > 1 {
+            list.extend(self.crates(threads));
+        }
+        list.extend(self.natives());
         list
     }
 
-    /// Other people's code that can run this case, on one thread and on `threads`.
-    fn peers(&self, threads: usize) -> Vec<Implementation> {
-        // The larger count first: it decides whether a native library gets its threads.
-        let counts = if threads > 1 { vec![threads, 1] } else { vec![1] };
-        let everybody = RustCrate::ALL.into_iter().map(Who::Crate);
-        let everybody = everybody.chain(Native::ALL.into_iter().map(Who::Native));
-        let able = |who: Who| {
-            let able = move |&threads: &usize| match who {
-                Who::Crate(rust) => rust.can(&self.id, threads),
-                Who::Native(native) => native.can(&self.id, threads),
-                _ => false,
-            };
-            counts
-                .iter()
-                .copied()
-                .filter(able)
-                .map(move |threads| Implementation { who, threads })
-                .collect::<Vec<_>>()
-        };
-        everybody.flat_map(able).collect()
+    /// Other crates that can run this case on that many threads.
+    pub fn crates(&self, threads: usize) -> Vec<Implementation> {
+        let able = RustCrate::ALL.into_iter().filter(|rust| rust.can(&self.id, threads));
+        able.map(|rust| Implementation { who: Who::Crate(rust), threads }).collect()
+    }
+
+    /// Native libraries that are here and can run this case, on one thread: on several their thread
+    /// pools would disturb whoever is timed next in the same process.
+    pub fn natives(&self) -> Vec<Implementation> {
+        let able = Native::ALL.into_iter().filter(|native| native.can(&self.id, 1));
+        able.map(|native| Implementation::serial(Who::Native(native))).collect()
     }
 }

@@ -5,10 +5,20 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput};
 
 use crate::case::{Case, Work, Workload};
+use crate::cases::{Dtype, Family};
+
+/// The criterion suite of a family, with criterion's command line.
+pub fn bench(family: Family) {
+    let mut criterion = configured().configure_from_args();
+    for dtype in [Dtype::F32, Dtype::F64] {
+        register(&mut criterion, family.cases(dtype));
+    }
+    criterion.final_summary();
+}
 
 /// Criterion with short runs: the suite has hundreds of entries, and noise here comes from the
 /// machine's other work, which longer runs do not average away.
-pub fn configured() -> Criterion {
+fn configured() -> Criterion {
     Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(200))
@@ -17,7 +27,7 @@ pub fn configured() -> Criterion {
 
 /// Registers every implementation of every case, as `<op>/<dtype>/<shape>/<implementation>`.
 /// Buffers are made, and results verified, only for entries that the command line selects.
-pub fn register(criterion: &mut Criterion, cases: Vec<Case>) {
+fn register(criterion: &mut Criterion, cases: Vec<Case>) {
     for case in cases {
         let mut group = criterion.benchmark_group(&case.id);
         group.throughput(match case.work {

@@ -8,6 +8,7 @@
 mod case;
 pub mod cases;
 pub mod ceilings;
+pub mod contest;
 mod data;
 mod harness;
 pub mod machine;
@@ -16,7 +17,8 @@ pub mod noise;
 pub mod peers;
 pub mod record;
 pub mod report;
+pub mod worker;
 
 pub use case::{Case, Implementation, Who, Work, Workload};
-pub use harness::{configured, register};
+pub use harness::bench;
 pub use peers::{Native, PEERS_VARIABLE, RustCrate};

@@ -131,15 +131,15 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year + era * 400 + u64::from(month <= 2), month, day)
 }
 
-/// Who multiplies matrices beside us on that many threads: names, and versions or why not.
+/// Who runs beside us in this process on that many threads: names, and versions or why not.
 pub fn peers(threads: usize) -> BTreeMap<String, String> {
-    let crates = crate::RustCrate::ALL.map(|rust| {
-        let version = rust.version().map(str::to_owned);
-        (rust.name().to_owned(), version.unwrap_or_else(|why| why))
-    });
-    let native = crate::Native::ALL.map(|native| {
-        let version = native.version(threads).map(str::to_owned);
-        (native.name().to_owned(), version.unwrap_or_else(|why| why))
-    });
-    crates.into_iter().chain(native).collect()
+    let mut all: Vec<_> =
+        crate::RustCrate::ALL.iter().map(|rust| (rust.name(), rust.version())).collect();
+    if threads == 1 {
+        all.extend(crate::Native::ALL.iter().map(|native| (native.name(), native.version(1))));
+    }
+    let told = |(name, version): (&str, Result<&str, String>)| {
+        (name.to_owned(), version.map_or_else(|why| why, str::to_owned))
+    };
+    all.into_iter().map(told).collect()
 }

@@ -1,11 +1,8 @@
-//! Interleaved timing and the statistics that survive a noisy machine.
+//! Clocks, and the statistics that survive a noisy machine.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use cpu_time::ThreadTime;
-
-use crate::case::{Case, Implementation, Workload};
 
 /// What time is taken by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,72 +53,6 @@ pub struct Effort {
     /// A sample makes calls for at least that long: the clock's resolution and the loop around the
     /// calls must not show.
     pub sample: Duration,
-}
-
-/// The candidates whose results are right. A peer with a wrong one is left out, with a message.
-///
-/// # Panics
-/// If ours is wrong.
-pub fn verified(
-    case: &Case,
-    work: &mut Box<dyn Workload>,
-    mut candidates: Vec<Implementation>,
-) -> Vec<Implementation> {
-    candidates.retain(|&by| {
-        if by.is_tilewise() {
-            work.verify(by);
-            return true;
-        }
-        let right = catch_unwind(AssertUnwindSafe(|| work.verify(by))).is_ok();
-        if !right {
-            eprintln!("{}/{by}: left out, for the reason above", case.id);
-            // The buffers may hold anything now.
-            *work = case.prepare();
-        }
-        right
-    });
-    candidates
-}
-
-/// Seconds per call, one list per candidate, one entry per round. Verify them first.
-pub fn interleaved(
-    work: &mut dyn Workload,
-    candidates: &[Implementation],
-    effort: Effort,
-    clock: Clock,
-) -> Vec<Vec<f64>> {
-    let count = |&by| calls_per_sample(work, by, effort.sample, clock);
-    let calls: Vec<usize> = candidates.iter().map(count).collect();
-    let mut samples = vec![Vec::with_capacity(effort.rounds); candidates.len()];
-    for round in 0..effort.rounds {
-        for turn in 0..candidates.len() {
-            let i = (round + turn) % candidates.len();
-            // The first call brings the candidate's data and code back into the caches.
-            work.run(candidates[i]);
-            let seconds = clock.time(|| repeat(work, candidates[i], calls[i]));
-            samples[i].push(seconds / calls[i] as f64);
-        }
-    }
-    samples
-}
-
-fn repeat(work: &mut dyn Workload, by: Implementation, calls: usize) {
-    for _ in 0..calls {
-        work.run(by);
-    }
-}
-
-fn calls_per_sample(
-    work: &mut dyn Workload,
-    by: Implementation,
-    sample: Duration,
-    clock: Clock,
-) -> usize {
-    let mut calls = 1;
-    while clock.time(|| repeat(work, by, calls)) < sample.as_secs_f64() {
-        calls *= 2;
-    }
-    calls
 }
 
 /// Median and quartiles of a candidate's samples.

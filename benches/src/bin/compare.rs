@@ -1,4 +1,4 @@
-//! All implementations of an operation, interleaved in one process, as a table.
+//! All implementations of an operation, interleaved, as a table.
 //!
 //! On a machine that does other things too, only ratios between neighbours in time mean something:
 //! every round times each implementation once, a few milliseconds each, in rotating order; medians
@@ -6,22 +6,29 @@
 //! operations without peers: to the naive twin). One thread is timed by its own processor time, more
 //! by the wall clock.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tilewise_benches::cases::{self, gemm::Shape};
+use clap::{Parser, ValueEnum};
+use tilewise_benches::cases::{self, Family, gemm::Shape};
 use tilewise_benches::ceilings::Ceilings;
+use tilewise_benches::contest::{self, Timed};
 use tilewise_benches::machine::Machine;
 use tilewise_benches::measure::{self, Clock, Effort, Summary};
 use tilewise_benches::noise::Watch;
 use tilewise_benches::record::{Line, Row, Writer};
-use tilewise_benches::{Case, Implementation, Who, report};
+use tilewise_benches::worker::{self, Order, Worker};
+use tilewise_benches::{Case, Implementation, Native, Who, report};
 use tilewise_kernels::{Isa, available};
 
 /// The shortest sample, and the same in a hurry.
 const SAMPLE: Duration = Duration::from_millis(2);
 const QUICK_SAMPLE: Duration = Duration::from_micros(500);
+
+/// How many samples of each implementation, and the same in a hurry.
+const ROUNDS: usize = 21;
+const QUICK_ROUNDS: usize = 5;
 
 /// How long the ceilings are measured before everything else, and the same in a hurry.
 const CEILINGS: Duration = Duration::from_secs(4);
@@ -34,117 +41,144 @@ const QUICK_FLOPS: u64 = 1 << 29;
 /// Quartiles farther apart than that, relative to the median, earn a warning.
 const NOISY: f64 = 0.1;
 
-const USAGE: &str = "\
-usage: compare gemm|memory|training [--threads N] [--dtype f32|f64] [--rounds N]
-               [--sizes 64,128x10x256,784x512x128-tn,...]   (gemm: N or MxNxK)
-               [--only TEXT]                                (cases whose id contains TEXT)
-               [--quick]                                    (small cases, few rounds)
-               [--paths]                                    (our slower paths and the naive twin too)
-               [--record]                                   (keeps a record for `report`)
-TILEWISE_MAX_ISA chooses our path.";
-
-fn main() -> ExitCode {
-    let done = Options::parse(std::env::args().skip(1)).and_then(|options| options.run());
-    if let Err(message) = done {
-        eprintln!("compare: {message}");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+/// Times all implementations of operations, interleaved, and shows how they compare.
+///
+/// TILEWISE_MAX_ISA caps our path, TILEWISE_PEERS lists directories of native libraries, and
+/// TILEWISE_PYTHON names the interpreter of Python workers.
+#[derive(Parser)]
+#[command(name = "compare", disable_version_flag = true)]
+struct Options {
+    /// Which operations
+    what: What,
+    /// Everybody's threads
+    #[arg(long, default_value_t = 1, value_parser = count)]
+    threads: usize,
+    #[arg(long, default_value = "f32")]
+    dtype: Dtype,
+    /// Samples of each implementation [default: 21, or 5 with --quick]
+    #[arg(long, value_parser = count)]
+    rounds: Option<usize>,
+    /// Shapes of matrix products: N or MxNxK, perhaps with -tn, -nt or -tt, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    sizes: Vec<Shape>,
+    /// Only cases whose id contains one of these texts, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Small cases, few rounds: to see that everything runs
+    #[arg(long)]
+    quick: bool,
+    /// Our slower paths and the naive twin, too
+    #[arg(long)]
+    paths: bool,
+    /// Peers in processes of their own, separated by commas: torch, jax, tensorflow, paddle, or any
+    /// program that speaks the protocol, by a path with a slash
+    #[arg(long, value_delimiter = ',')]
+    workers: Vec<String>,
+    /// Keeps a record for `report`
+    #[arg(long)]
+    record: bool,
+    /// Where records are kept
+    #[arg(long, default_value = "benches/record", value_name = "DIR")]
+    record_dir: PathBuf,
 }
 
-struct Options {
-    what: String,
-    threads: usize,
-    dtype: String,
-    rounds: usize,
-    shapes: Vec<Shape>,
-    only: String,
-    quick: bool,
-    paths: bool,
-    record: bool,
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Matrix products
+    Gemm,
+    /// What is bound by memory or by elementary functions
+    Memory,
+    /// Whole training steps
+    Training,
+    /// Everything
+    All,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Dtype {
+    F32,
+    F64,
+}
+
+/// A name as on the command line.
+fn text(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+}
+
+fn count(value: &str) -> Result<usize, String> {
+    value.parse().ok().filter(|&n| n > 0).ok_or("expected a count of at least 1".into())
+}
+
+fn main() -> ExitCode {
+    // As a worker this program talks to itself; nobody types that.
+    let mut arguments = std::env::args().skip(1);
+    let done = match arguments.next().as_deref() {
+        Some("worker") => serve(&arguments.next().unwrap_or_default()),
+        _ => Options::parse().run(),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("compare: {message}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 impl Options {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let what = arguments.next().ok_or(USAGE)?;
-        let mut options = Self {
-            what,
-            threads: 1,
-            dtype: "f32".into(),
-            rounds: 21,
-            shapes: cases::gemm::shapes(),
-            only: String::new(),
-            quick: false,
-            paths: false,
-            record: false,
-        };
-        while let Some(name) = arguments.next() {
-            match name.as_str() {
-                "--quick" => (options.quick, options.rounds) = (true, 5),
-                "--paths" => options.paths = true,
-                "--record" => options.record = true,
-                _ => options.set(&name, arguments.next())?,
-            }
+    /// What is to be measured, without the big cases in a hurry, and whether all that was asked for was
+    /// found.
+    fn cases(&self) -> Result<(Vec<Case>, bool), String> {
+        let mut cases = self.all_cases();
+        let known = |wanted: &&String| cases.iter().any(|case| case.id.contains(*wanted));
+        let (known, unknown): (Vec<_>, Vec<_>) = self.only.iter().partition(known);
+        for wanted in &unknown {
+            eprintln!("compare: --only: no case of {} contains {wanted:?}", text(self.what));
         }
-        Ok(options)
-    }
-
-    /// Reads an option with a value.
-    fn set(&mut self, name: &str, value: Option<String>) -> Result<(), String> {
-        let value = value.ok_or_else(|| format!("{name} needs a value, or is unknown\n{USAGE}"))?;
-        match name {
-            "--threads" => self.threads = count(name, &value)?,
-            "--rounds" => self.rounds = count(name, &value)?,
-            "--dtype" => self.dtype = value,
-            "--only" => self.only = value,
-            "--sizes" => {
-                self.shapes = value.split(',').map(str::parse).collect::<Result<_, String>>()?;
-            }
-            _ => return Err(format!("unknown option {name}\n{USAGE}")),
-        }
-        Ok(())
-    }
-
-    /// What is to be measured: what the options name, without the big cases in a hurry.
-    fn cases(&self) -> Result<Vec<Case>, String> {
-        let mut cases = self.family()?;
-        cases.retain(|case| case.id.contains(&self.only));
-        if cases.is_empty() {
-            return Err(format!("--only: no case of {} contains {:?}", self.what, self.only));
+        if !self.only.is_empty() {
+            cases.retain(|case| known.iter().any(|wanted| case.id.contains(*wanted)));
         }
         if self.quick {
             cases.retain(|case| case.bytes <= QUICK_BYTES && case.flops <= QUICK_FLOPS);
         }
-        Ok(cases)
+        let left =
+            if cases.is_empty() { Err("nothing is left to be measured".into()) } else { Ok(cases) };
+        left.map(|cases| (cases, unknown.is_empty()))
     }
 
-    fn family(&self) -> Result<Vec<Case>, String> {
-        match (self.what.as_str(), self.dtype.as_str()) {
-            ("gemm", "f32") => Ok(cases::gemm::cases::<f32>(&self.shapes)),
-            ("gemm", "f64") => Ok(cases::gemm::cases::<f64>(&self.shapes)),
-            ("memory", "f32") => Ok(cases::memory_bound::<f32>()),
-            ("memory", "f64") => Ok(cases::memory_bound::<f64>()),
-            ("training", "f32") => Ok(cases::training_step::cases::<f32>()),
-            ("training", "f64") => Ok(cases::training_step::cases::<f64>()),
-            ("gemm" | "memory" | "training", other) => {
-                Err(format!("--dtype: expected f32 or f64, got {other}"))
-            }
-            _ => Err(USAGE.into()),
-        }
+    fn all_cases(&self) -> Vec<Case> {
+        let dtype = match self.dtype {
+            Dtype::F32 => cases::Dtype::F32,
+            Dtype::F64 => cases::Dtype::F64,
+        };
+        let wanted = |family: &Family| match self.what {
+            What::Gemm => *family == Family::Gemm,
+            What::Memory => family.is_bound_by_memory(),
+            What::Training => *family == Family::TrainingStep,
+            What::All => true,
+        };
+        let of = |family| match family {
+            Family::Gemm if !self.sizes.is_empty() => cases::products(dtype, &self.sizes),
+            _ => family.cases(dtype),
+        };
+        Family::ALL.into_iter().filter(wanted).flat_map(of).collect()
     }
 
-    fn run(&self) -> Result<(), String> {
+    /// Whether everything that was asked for was found.
+    fn run(&self) -> Result<bool, String> {
         let isa = Isa::best().map_err(|error| error.to_string())?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build();
         let pool = pool.map_err(|error| error.to_string())?;
-        let cases = self.cases()?;
+        let (cases, found) = self.cases()?;
         let mut watch = Watch::start();
-        let machine = self.machine(isa);
+        let mut machine = self.machine(isa);
+        let mut workers = self.recruit(&cases, &mut machine);
         self.print_head(&machine);
         let seconds = if self.quick { QUICK_CEILINGS } else { CEILINGS };
         let ceilings = Ceilings::measure(self.threads, seconds.as_secs_f64());
         let cpus = machine.cpus;
-        let mut log = Log::new(self.record, machine)?;
+        let mut log = Log::new(self.record.then_some(&*self.record_dir), machine)?;
         for ceiling in ceilings.list.iter().cloned() {
             println!("ceiling {:<22} {:>7.1} G/s", ceiling.name, ceiling.rate / 1e9);
             log.write(Line::Ceiling(ceiling))?;
@@ -153,20 +187,14 @@ impl Options {
             "{:<44} {:<24} {:>12} {:>7} {:>15} {:>8} {:>6}",
             "case", "implementation", "median", "IQR", "rate", "of roof", "ratio"
         );
-        let sample = if self.quick { QUICK_SAMPLE } else { SAMPLE };
-        let (effort, clock) = (Effort { rounds: self.rounds, sample }, Clock::of(self.threads));
+        let clock = Clock::of(self.threads);
         for case in cases {
-            let candidates = candidates(&case, isa, self.threads, self.paths);
+            let here = candidates(&case, isa, self.threads, self.paths);
             watch.probe();
-            let mut workload = case.prepare();
-            let work = || {
-                let candidates = measure::verified(&case, &mut workload, candidates);
-                let samples = measure::interleaved(workload.as_mut(), &candidates, effort, clock);
-                (candidates, samples)
-            };
+            let mut work = || contest::hold(&case, &here, &mut workers, self.effort(), clock);
             // One thread stays outside any pool, as in a program that has none.
-            let (candidates, samples) = if self.threads > 1 { pool.install(work) } else { work() };
-            for row in rows(&case, &candidates, &samples, ceilings.shortest(&case, isa)) {
+            let timed = if self.threads > 1 { pool.install(work) } else { work() };
+            for row in rows(&case, &timed, ceilings.shortest(&case, isa)) {
                 print(&row);
                 log.write(Line::Row(row))?;
             }
@@ -178,25 +206,55 @@ impl Options {
         }
         log.write(Line::Noise(noise))?;
         log.finish();
-        Ok(())
+        Ok(found)
+    }
+
+    fn effort(&self) -> Effort {
+        let (rounds, sample) =
+            if self.quick { (QUICK_ROUNDS, QUICK_SAMPLE) } else { (ROUNDS, SAMPLE) };
+        Effort { rounds: self.rounds.unwrap_or(rounds), sample }
     }
 
     fn machine(&self, isa: Isa) -> Machine {
-        let what = format!("{}-{}", self.what, self.dtype);
-        let mut machine = Machine::here(what);
+        let mut machine = Machine::here(format!("{}-{}", text(self.what), text(self.dtype)));
         machine.isa = isa.to_string();
         machine.threads = self.threads;
         machine.clock = Clock::of(self.threads).name().into();
-        if self.what == "gemm" {
-            machine.peers = tilewise_benches::machine::peers(self.threads);
-        }
+        machine.peers = tilewise_benches::machine::peers(self.threads);
         machine
+    }
+
+    /// Starts the peers that need processes of their own: those asked for, and on several threads the
+    /// native libraries, whose pools spin.
+    fn recruit(&self, cases: &[Case], machine: &mut Machine) -> Vec<Worker> {
+        let natives = if self.threads > 1 { natives(cases) } else { Vec::new() };
+        let asked = self.workers.iter().map(|name| Ok(Order::named(name, self.threads)));
+        let mut workers = Vec::new();
+        for order in natives.iter().map(|name| Order::native(name, self.threads)).chain(asked) {
+            let (name, recruited) = match &order {
+                Ok(order) => (order.name.clone(), Worker::recruit(order)),
+                Err(why) => (String::new(), Err(why.clone())),
+            };
+            let version = match recruited {
+                Ok((version, variants)) => {
+                    workers.extend(variants);
+                    version
+                }
+                Err(why) => why,
+            };
+            machine.peers.insert(name, version);
+        }
+        workers
     }
 
     fn print_head(&self, machine: &Machine) {
         println!(
             "{}, {} thread(s), {}, our path {}, medians of {} interleaved rounds",
-            machine.what, machine.threads, machine.clock, machine.isa, self.rounds
+            machine.what,
+            machine.threads,
+            machine.clock,
+            machine.isa,
+            self.effort().rounds
         );
         if let (Some(clock), Some(vectors)) = (machine.clock_ghz, machine.vector_clock_ghz) {
             println!("clock about {clock:.2} GHz, {vectors:.2} GHz under the widest vectors");
@@ -207,19 +265,38 @@ impl Options {
     }
 }
 
+/// The native libraries that could run any of the cases.
+fn natives(cases: &[Case]) -> Vec<&'static str> {
+    let all = Native::ALL.into_iter();
+    let able = all.filter(|native| cases.iter().any(|case| native.knows(&case.id)));
+    able.map(Native::name).collect()
+}
+
+/// Answers for a native library, on as many threads as the parent says.
+fn serve(name: &str) -> Result<bool, String> {
+    let all = Native::ALL.into_iter();
+    let native = all.into_iter().find(|native| native.name() == name);
+    let native = native.ok_or_else(|| format!("worker: no native library is called {name:?}"))?;
+    let told = std::env::var(worker::THREADS_VARIABLE).unwrap_or("1".into());
+    let threads = count(&told).map_err(|why| format!("{}: {why}", worker::THREADS_VARIABLE))?;
+    let version = native.version(threads);
+    let by = Implementation { who: Who::Native(native), threads };
+    let (requests, replies) = (std::io::stdin().lock(), std::io::stdout().lock());
+    worker::serve(by, version, requests, replies).map_err(|error| error.to_string())?;
+    Ok(true)
+}
+
 /// Where lines go if a record is wanted.
 struct Log(Option<Writer>);
 
 impl Log {
-    fn new(wanted: bool, mut machine: Machine) -> Result<Self, String> {
-        if !wanted {
-            return Ok(Self(None));
-        }
+    fn new(directory: Option<&Path>, mut machine: Machine) -> Result<Self, String> {
+        let Some(directory) = directory else { return Ok(Self(None)) };
         // The loader's messages name directories, which records do not.
         for version in machine.peers.values_mut().filter(|version| version.contains('/')) {
             *version = "could not be opened".into();
         }
-        let writer = Writer::create(Path::new("benches/record"), machine);
+        let writer = Writer::create(directory, machine);
         writer.map(|writer| Self(Some(writer))).map_err(|error| format!("record: {error}"))
     }
 
@@ -235,60 +312,56 @@ impl Log {
     }
 }
 
-fn count(name: &str, value: &str) -> Result<usize, String> {
-    let wrong = || format!("{name}: expected a count of at least 1, got {value}");
-    value.parse().ok().filter(|&n| n > 0).ok_or_else(wrong)
-}
-
-/// Ours first, then whom we measure ourselves against, then, if wanted, our other paths.
+/// Ours first, then whom we measure ourselves against in this process, then, if wanted, our other paths.
 fn candidates(case: &Case, isa: Isa, threads: usize, paths: bool) -> Vec<Implementation> {
     let mut list = vec![Implementation { who: Who::Tilewise(isa), threads }];
-    let others = case.implementations(threads).into_iter().filter(|by| !by.is_tilewise());
     if case.packs {
         list.push(Implementation { who: Who::Prepacked(isa), threads });
-        // The naive twin of a product is too slow to be waited for unasked.
-        let naive = |by: &Implementation| by.who == Who::Naive;
-        list.extend(others.filter(|by| if naive(by) { paths } else { by.threads == threads }));
-    } else {
-        list.extend(others);
+    }
+    // The naive twin of a product is too slow to be waited for unasked.
+    if case.naive && (paths || !case.packs) {
+        list.push(Implementation::serial(Who::Naive));
+    }
+    list.extend(case.crates(threads));
+    if threads == 1 {
+        list.extend(case.natives());
     }
     if paths {
         // The names have been read already, or `isa` would not be known.
         let rest = available().unwrap_or_default().iter().filter(|&&other| other != isa);
         list.extend(rest.map(|&other| Implementation { who: Who::Tilewise(other), threads }));
+        if threads > 1 {
+            list.push(Implementation::serial(Who::Tilewise(isa)));
+        }
     }
     list
 }
 
-fn rows(
-    case: &Case,
-    list: &[Implementation],
-    samples: &[Vec<f64>],
-    limit: Option<f64>,
-) -> Vec<Row> {
-    let summaries: Vec<Summary> = samples.iter().map(|seconds| Summary::new(seconds)).collect();
-    let peers = (0..list.len()).filter(|&i| !list[i].is_tilewise());
+fn rows(case: &Case, timed: &[Timed], limit: Option<f64>) -> Vec<Row> {
+    let summaries: Vec<Summary> = timed.iter().map(|one| Summary::new(&one.samples)).collect();
+    let peers = (0..timed.len()).filter(|&i| !timed[i].ours);
     let best = peers.min_by(|&i, &j| summaries[i].median.total_cmp(&summaries[j].median));
     let row = |i: usize| {
         let Summary { median, lower, upper } = summaries[i];
         let spread = summaries[i].spread();
         let noisy = || format!("quartiles {:.0} % apart: a noisy machine", spread * 100.0);
+        let ratio = |best: usize| measure::speedup(&timed[i].samples, &timed[best].samples);
         Row {
-            id: format!("{}/{}", case.id, list[i]),
-            ours: list[i].is_tilewise(),
+            id: format!("{}/{}", case.id, timed[i].name),
+            ours: timed[i].ours,
             median,
             lower,
             upper,
-            rounds: samples[i].len(),
+            rounds: timed[i].samples.len(),
             flops: case.flops,
             bytes: case.bytes,
-            threads: list[i].threads,
-            ratio: best.map(|best| measure::speedup(&samples[i], &samples[best])),
+            threads: timed[i].threads,
+            ratio: best.map(ratio),
             roofline: limit.map(|limit| limit / median),
             warning: (spread > NOISY).then(noisy),
         }
     };
-    (0..list.len()).map(row).collect()
+    (0..timed.len()).map(row).collect()
 }
 
 fn print(row: &Row) {

@@ -11,7 +11,7 @@ pub mod softmax;
 pub mod training_step;
 pub mod vector_math;
 
-use tilewise_kernels::{Float, MatMut, MatRef};
+use tilewise_kernels::{MatMut, MatRef};
 
 use crate::case::Case;
 
@@ -21,21 +21,108 @@ const LENGTHS: [usize; 3] = [4_096, 100_000, 4_000_000];
 /// Rows and classes: a small classifier, a thousand classes, and a vocabulary.
 const LOGITS: [[usize; 2]; 3] = [[128, 10], [4096, 1000], [512, 32_000]];
 
-/// The operations whose speed is that of memory, or of a transcendental function, not of
-/// multiplication.
-pub fn memory_bound<T: Float>() -> Vec<Case> {
-    [
-        batch_norm::cases::<T>(),
-        cross_entropy::cases::<T>(),
-        softmax::cases::<T>(),
-        optimizer::cases::<T>(),
-        reduce::cases::<T>(),
-        activation::cases::<T>(),
-        vector_math::cases::<T>(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+/// Operations that are benchmarked together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Matrix products.
+    Gemm,
+    /// Batch normalisation.
+    BatchNorm,
+    /// Losses on logits.
+    CrossEntropy,
+    /// Softmax and its relatives.
+    Softmax,
+    /// Optimiser steps.
+    Optimizer,
+    /// Sums, maxima and the like.
+    Reduce,
+    /// Activations.
+    Activation,
+    /// Elementary functions.
+    VectorMath,
+    /// Whole training steps.
+    TrainingStep,
+}
+
+/// The type of an operation's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// 32 bits.
+    F32,
+    /// 64 bits.
+    F64,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Gemm,
+        Self::BatchNorm,
+        Self::CrossEntropy,
+        Self::Softmax,
+        Self::Optimizer,
+        Self::Reduce,
+        Self::Activation,
+        Self::VectorMath,
+        Self::TrainingStep,
+    ];
+
+    /// Whether its speed is that of memory, or of an elementary function, not of multiplication.
+    pub fn is_bound_by_memory(self) -> bool {
+        !matches!(self, Self::Gemm | Self::TrainingStep)
+    }
+
+    /// Its cases. The kernels of all cases are compiled here, once, and not in every program that asks.
+    pub fn cases(self, dtype: Dtype) -> Vec<Case> {
+        match dtype {
+            Dtype::F32 => self.of::<f32>(),
+            Dtype::F64 => self.of::<f64>(),
+        }
+    }
+
+    fn of<T: gemm::Element>(self) -> Vec<Case> {
+        match self {
+            Self::Gemm => gemm::cases::<T>(&gemm::shapes()),
+            Self::BatchNorm => batch_norm::cases::<T>(),
+            Self::CrossEntropy => cross_entropy::cases::<T>(),
+            Self::Softmax => softmax::cases::<T>(),
+            Self::Optimizer => optimizer::cases::<T>(),
+            Self::Reduce => reduce::cases::<T>(),
+            Self::Activation => activation::cases::<T>(),
+            Self::VectorMath => vector_math::cases::<T>(),
+            Self::TrainingStep => training_step::cases::<T>(),
+        }
+    }
+}
+
+impl Dtype {
+    /// By its name in ids.
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "f32" => Some(Self::F32),
+            "f64" => Some(Self::F64),
+            _ => None,
+        }
+    }
+}
+
+/// Matrix products of these shapes.
+pub fn products(dtype: Dtype, shapes: &[gemm::Shape]) -> Vec<Case> {
+    match dtype {
+        Dtype::F32 => gemm::cases::<f32>(shapes),
+        Dtype::F64 => gemm::cases::<f64>(shapes),
+    }
+}
+
+/// The case of an id: a matrix product of any shape, or one of the suite's.
+pub fn find(id: &str) -> Option<Case> {
+    let mut parts = id.splitn(3, '/');
+    let (op, dtype, shape) = (parts.next()?, Dtype::named(parts.next()?)?, parts.next()?);
+    let cases = match (op, shape.parse()) {
+        ("gemm", Ok(shape)) => products(dtype, &[shape]),
+        _ => Family::ALL.into_iter().flat_map(|family| family.cases(dtype)).collect(),
+    };
+    cases.into_iter().find(|case| case.id == id)
 }
 
 fn matrix<T>(data: &[T], [rows, cols]: [usize; 2]) -> MatRef<'_, T> {

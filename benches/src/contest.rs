@@ -1,0 +1,152 @@
+//! Interleaved timing: everybody who can run a case, in rotation, in this process and in others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::case::{Case, Implementation, Workload};
+use crate::measure::{Clock, Effort};
+use crate::worker::Worker;
+
+/// Somebody's times.
+#[derive(Debug, Clone)]
+pub struct Timed {
+    /// The implementation, as in ids.
+    pub name: String,
+    /// Whether this is ours.
+    pub ours: bool,
+    /// How many threads it was allowed.
+    pub threads: usize,
+    /// Seconds per call, one entry per round.
+    pub samples: Vec<f64>,
+}
+
+/// Times `here`, and those workers that do such cases, in rotating order: every round times each of
+/// them once, so that all meet the same neighbours and the same clock. Whoever computes something wrong,
+/// or fails, is left out with a message.
+///
+/// # Panics
+/// If our own result is wrong.
+pub fn hold(
+    case: &Case,
+    here: &[Implementation],
+    workers: &mut [Worker],
+    effort: Effort,
+    clock: Clock,
+) -> Vec<Timed> {
+    let mut contest = Contest { case, work: case.prepare(), workers, clock };
+    let mut all = contest.here(here);
+    all.extend(contest.away());
+    all.retain_mut(|one| {
+        let calls = contest.calls(one.seat, effort);
+        one.calls = *calls.as_ref().unwrap_or(&0);
+        contest.passed(one, calls.map(drop))
+    });
+    for round in 0..effort.rounds {
+        for turn in 0..all.len() {
+            let count = all.len();
+            let one = &mut all[(round + turn) % count];
+            if one.calls == 0 {
+                continue;
+            }
+            let seconds = contest.time(one.seat, one.calls);
+            one.timed.samples.extend(seconds.as_ref().map(|seconds| seconds / one.calls as f64));
+            if !contest.passed(one, seconds.map(drop)) {
+                one.calls = 0;
+            }
+        }
+    }
+    contest.workers.iter_mut().for_each(Worker::drop_case);
+    all.into_iter().filter(|one| one.calls > 0).map(|one| one.timed).collect()
+}
+
+struct Contest<'a> {
+    case: &'a Case,
+    /// The buffers of those who run here: the same for all.
+    work: Box<dyn Workload>,
+    workers: &'a mut [Worker],
+    clock: Clock,
+}
+
+/// Where somebody runs.
+#[derive(Clone, Copy)]
+enum Seat {
+    Here(Implementation),
+    /// As the worker of that number.
+    Away(usize),
+}
+
+struct Contestant {
+    seat: Seat,
+    timed: Timed,
+    /// Per sample; 0 for whoever is out.
+    calls: usize,
+}
+
+impl Contestant {
+    fn new(seat: Seat, name: String, ours: bool, threads: usize) -> Self {
+        Self { seat, timed: Timed { name, ours, threads, samples: Vec::new() }, calls: 0 }
+    }
+}
+
+impl Contest<'_> {
+    /// Those of this process whose results are right.
+    fn here(&mut self, here: &[Implementation]) -> Vec<Contestant> {
+        let mut right = Vec::new();
+        for &by in here {
+            if by.is_tilewise() {
+                self.work.verify(by);
+            } else if catch_unwind(AssertUnwindSafe(|| self.work.verify(by))).is_err() {
+                eprintln!("{}/{by}: left out, for the reason above", self.case.id);
+                // The buffers may hold anything now.
+                self.work = self.case.prepare();
+                continue;
+            }
+            let (name, ours) = (by.to_string(), by.is_tilewise());
+            right.push(Contestant::new(Seat::Here(by), name, ours, by.threads));
+        }
+        right
+    }
+
+    /// Those workers that do this case and whose results are right.
+    fn away(&mut self) -> Vec<Contestant> {
+        let mut ready = Vec::new();
+        for (i, worker) in self.workers.iter_mut().enumerate() {
+            match worker.prepare(&self.case.id) {
+                Ok(true) => {
+                    let (name, threads) = (worker.name(), worker.threads());
+                    ready.push(Contestant::new(Seat::Away(i), name, false, threads));
+                }
+                Ok(false) => {}
+                Err(why) => eprintln!("{}/{}: left out: {why}", self.case.id, worker.name()),
+            }
+        }
+        ready
+    }
+
+    /// Whether something went well; says so if not.
+    fn passed(&self, one: &Contestant, result: Result<(), String>) -> bool {
+        if let Err(why) = &result {
+            eprintln!("{}/{}: left out: {why}", self.case.id, one.timed.name);
+        }
+        result.is_ok()
+    }
+
+    /// The seconds of so many calls, after one that brings data and code back into the caches.
+    fn time(&mut self, seat: Seat, calls: usize) -> Result<f64, String> {
+        match seat {
+            Seat::Here(by) => {
+                self.work.run(by);
+                Ok(self.clock.time(|| (0..calls).for_each(|_| self.work.run(by))))
+            }
+            Seat::Away(worker) => self.workers[worker].time(calls),
+        }
+    }
+
+    /// How many calls make a sample long enough.
+    fn calls(&mut self, seat: Seat, effort: Effort) -> Result<usize, String> {
+        let mut calls = 1;
+        while self.time(seat, calls)? < effort.sample.as_secs_f64() {
+            calls *= 2;
+        }
+        Ok(calls)
+    }
+}
