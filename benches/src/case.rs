@@ -173,6 +173,8 @@ pub struct Case {
     pub flops: u64,
     /// Bytes that one call must move at least; 0 where they are not counted.
     pub bytes: u64,
+    /// Bytes of memory that one call touches: fewer than it moves where something is read and written.
+    pub held: u64,
     /// Whether the naive twin is quick enough to be timed.
     pub naive: bool,
     /// Whether this is a matrix product whose right operand can be packed before.
@@ -192,7 +194,25 @@ impl Case {
             Work::Flops(count) => (count, 0),
             Work::Bytes(count) => (0, count),
         };
-        Self { id, work, flops, bytes, naive: true, packs: false, prepare }
+        Self { id, work, flops, bytes, held: bytes, naive: true, packs: false, prepare }
+    }
+
+    /// The same with the floating-point operations of one call counted, too.
+    #[must_use]
+    pub fn counting(self, flops: usize) -> Self {
+        Self { flops: flops as u64, ..self }
+    }
+
+    /// The same with the bytes counted that one call must move at least, too.
+    #[must_use]
+    pub fn moving(self, bytes: usize) -> Self {
+        Self { bytes: bytes as u64, held: bytes as u64, ..self }
+    }
+
+    /// The same where a call touches fewer bytes than it moves.
+    #[must_use]
+    pub fn holding(self, bytes: usize) -> Self {
+        Self { held: bytes as u64, ..self }
     }
 
     /// Makes the buffers.

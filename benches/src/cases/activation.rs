@@ -2,7 +2,7 @@
 
 use tilewise_kernels::{Activate, ActivateBackward, Activation, Float, naive};
 
-use super::LENGTHS;
+use super::{LENGTHS, counts};
 use crate::case::{Case, Simple, Work};
 use crate::data::Random;
 
@@ -16,6 +16,20 @@ pub fn cases<T: Float>() -> Vec<Case> {
         list.extend(LENGTHS.map(|len| backward::<T>(f, name, len)));
     }
     list
+}
+
+/// Operations per element.
+fn flops<T: Float>(f: Activation, backward: bool) -> usize {
+    match (f, backward) {
+        // 1 / (1 + e^-x); dy y (1 - y).
+        (Activation::Sigmoid, false) => counts::exp::<T>() + 2,
+        (Activation::Sigmoid, true) => 3,
+        // 1 - 2 / (e^2x + 1); dy (1 - y y).
+        (Activation::Tanh, false) => counts::exp::<T>() + 4,
+        (Activation::Tanh, true) => 3,
+        // A comparison.
+        _ => 1,
+    }
 }
 
 /// A few roundings of values up to 1.
@@ -34,6 +48,7 @@ fn forward<T: Float>(f: Activation, name: &str, len: usize) -> Case {
             move |inputs, y| naive::activate(f, &inputs[0], y),
         )
     })
+    .counting(flops::<T>(f, false) * len)
 }
 
 fn backward<T: Float>(f: Activation, name: &str, len: usize) -> Case {
@@ -49,4 +64,5 @@ fn backward<T: Float>(f: Activation, name: &str, len: usize) -> Case {
             move |inputs, dx| naive::activate_backward(f, &inputs[0], &inputs[1], dx),
         )
     })
+    .counting(flops::<T>(f, true) * len)
 }

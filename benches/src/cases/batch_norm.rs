@@ -1,8 +1,8 @@
 //! Batch normalisation: training forward and backward, inference.
 
 use tilewise_kernels::{
-    Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads, BatchNormInference,
-    BatchStats, Exec, Float, Result, Running, naive,
+    Activation, Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads,
+    BatchNormInference, BatchStats, Exec, Float, Result, Running, naive,
 };
 
 use crate::case::{Case, Implementation, Work, Workload};
@@ -28,25 +28,54 @@ pub fn cases<T: Float>() -> Vec<Case> {
         ("64x56x56x64-nhwc", images(BatchNormDims::nhwc(64, 56, 56, 64))),
         ("32x64x56x56-nchw", images(BatchNormDims::nchw(32, 64, 56, 56))),
     ];
-    let passes = [
-        ("batch_norm", Pass::Forward, 2),
-        ("batch_norm_backward", Pass::Backward, 3),
-        ("batch_norm_inference", Pass::Inference, 2),
-    ];
-    let mut list = Vec::new();
-    for (name, pass, values) in passes {
-        list.extend(shapes.map(|(shape, dims)| {
-            let work = Work::values::<T>(values * dims.outer * dims.channels * dims.inner);
-            let id = format!("{name}/{}/{shape}", T::NAME);
-            Case::new(id, work, move || Batch::<T>::new(pass, dims))
-        }));
+    let plain = shapes.into_iter().map(|(shape, dims)| (shape.to_owned(), dims, false));
+    let fused = shapes.into_iter().map(|(shape, dims)| (format!("{shape}-relu"), dims, true));
+    let variants: Vec<_> = plain.chain(fused).collect();
+    let on = |pass: Pass| {
+        variants.iter().map(move |(shape, dims, relu)| {
+            let (dims, relu) = (*dims, *relu);
+            let count = dims.outer * dims.channels * dims.inner;
+            let id = format!("{}/{}/{shape}", pass.op(), T::NAME);
+            let work = Work::values::<T>(pass.values() * count);
+            Case::new(id, work, move || Batch::<T>::new(pass, dims, relu))
+                .counting(pass.flops(relu) * count)
+        })
+    };
+    [Pass::Forward, Pass::Backward, Pass::Inference].into_iter().flat_map(on).collect()
+}
+
+impl Pass {
+    fn op(self) -> &'static str {
+        match self {
+            Self::Forward => "batch_norm",
+            Self::Backward => "batch_norm_backward",
+            Self::Inference => "batch_norm_inference",
+        }
     }
-    list
+
+    /// Values read and written per element.
+    fn values(self) -> usize {
+        if let Self::Backward = self { 3 } else { 2 }
+    }
+
+    /// Operations per element.
+    fn flops(self, relu: bool) -> usize {
+        let relu = usize::from(relu);
+        match self {
+            // A sum, a difference and a sum of squares, then a multiply-add with the channel's factors.
+            Self::Forward => 6 + relu,
+            // Σ dy and Σ dy (x - mean), then dx from dy and x by two multiply-adds; the ReLU's side
+            // takes a multiply-add and a comparison.
+            Self::Backward => 8 + 3 * relu,
+            Self::Inference => 2 + relu,
+        }
+    }
 }
 
 struct Batch<T> {
     pass: Pass,
     dims: BatchNormDims,
+    relu: bool,
     x: Vec<T>,
     dy: Vec<T>,
     gamma: Vec<T>,
@@ -54,64 +83,85 @@ struct Batch<T> {
     stats: BatchStats<T>,
     /// `y` or `dx`.
     out: Vec<T>,
+    /// What the naive twin has before its ReLU, and the gradient there; empty where there is none.
+    before: Vec<T>,
     dgamma: Vec<T>,
     dbeta: Vec<T>,
 }
 
 impl<T: Float> Batch<T> {
-    fn new(pass: Pass, dims: BatchNormDims) -> Self {
+    fn new(pass: Pass, dims: BatchNormDims, relu: bool) -> Self {
         let (len, channels) = (dims.outer * dims.channels * dims.inner, dims.channels);
         let mut random = Random::new(1);
         let mut batch = Self {
             pass: Pass::Forward,
             dims,
+            relu,
             x: random.uniform(len, -1.0, 3.0),
             dy: random.uniform(len, -1.0, 1.0),
             gamma: random.uniform(channels, 0.5, 1.5),
             beta: random.uniform(channels, -0.5, 0.5),
             stats: BatchStats::new(channels),
             out: vec![T::ZERO; len],
+            before: vec![T::ZERO; if relu { len } else { 0 }],
             dgamma: vec![T::ZERO; channels],
             dbeta: vec![T::ZERO; channels],
         };
         // Statistics for the passes that only read them.
         batch.naive();
         batch.pass = pass;
+        // Where the input of a ReLU is within rounding of zero, it may be on for one and off for
+        // another: no gradient comes from there, so that both sides give the same.
+        let unsure = |y: &T| y.abs() < T::from_f64(1e-5);
+        let pairs = batch.before.iter().zip(&mut batch.dy);
+        pairs.filter(|(y, _)| unsure(y)).for_each(|(_, dy)| *dy = T::ZERO);
         batch
     }
 
     fn fast(&mut self, exec: Exec) -> Result<()> {
-        let Self { pass, dims, x, dy, gamma, beta, stats, out, dgamma, dbeta } = self;
-        let (affine, epsilon) = (Affine { gamma, beta }, T::from_f64(EPSILON));
+        let Self { pass, dims, relu, x, dy, gamma, beta, stats, out, dgamma, dbeta, .. } = self;
+        let (affine, epsilon, relu) = (Affine { gamma, beta }, T::from_f64(EPSILON), *relu);
         match pass {
             Pass::Forward => {
-                BatchNormForward::new(x, *dims, affine, epsilon)?.run(out, stats, exec)
+                let op = BatchNormForward::new(x, *dims, affine, epsilon)?;
+                op.relu(relu).run(out, stats, exec)
             }
-            Pass::Backward => BatchNormBackward::new(x, *dims, affine, stats)?.run(
-                dy,
-                BatchNormGrads { dx: out, dgamma, dbeta },
-                exec,
-            ),
+            Pass::Backward => {
+                let grads = BatchNormGrads { dx: out, dgamma, dbeta };
+                BatchNormBackward::new(x, *dims, affine, stats)?.relu(relu).run(dy, grads, exec)
+            }
             Pass::Inference => {
                 let running = Running { mean: &stats.mean, var: &stats.var };
-                BatchNormInference::new(x, *dims, affine, running, epsilon)?.run(out, exec)
+                let op = BatchNormInference::new(x, *dims, affine, running, epsilon)?;
+                op.relu(relu).run(out, exec)
             }
         }
     }
 
     fn naive(&mut self) {
-        let Self { pass, dims, x, dy, gamma, beta, stats, out, dgamma, dbeta } = self;
+        let Self { pass, dims, relu, x, dy, gamma, beta, stats, out, before, dgamma, dbeta } = self;
         let (affine, epsilon) = (Affine { gamma, beta }, T::from_f64(EPSILON));
+        let running = || Running { mean: &stats.mean, var: &stats.var };
+        // The twin knows no ReLU: one follows it, or comes before it on the way back.
+        let to = if *relu { &mut *before } else { &mut *out };
         match pass {
-            Pass::Forward => naive::batch_norm_forward(x, *dims, affine, epsilon, out, stats),
-            Pass::Backward => {
-                let grads = BatchNormGrads { dx: out, dgamma, dbeta };
-                naive::batch_norm_backward(x, *dims, affine, stats, dy, grads);
-            }
+            Pass::Forward => naive::batch_norm_forward(x, *dims, affine, epsilon, to, stats),
             Pass::Inference => {
-                let running = Running { mean: &stats.mean, var: &stats.var };
-                naive::batch_norm_inference(x, *dims, affine, running, epsilon, out);
+                naive::batch_norm_inference(x, *dims, affine, running(), epsilon, to);
             }
+            Pass::Backward => {
+                if *relu {
+                    // What inference computes with the batch's own statistics is the forward output.
+                    naive::batch_norm_inference(x, *dims, affine, running(), epsilon, out);
+                    naive::activate_backward(Activation::Relu, out, dy, before);
+                }
+                let dy = if *relu { before } else { dy };
+                let grads = BatchNormGrads { dx: out, dgamma, dbeta };
+                return naive::batch_norm_backward(x, *dims, affine, stats, dy, grads);
+            }
+        }
+        if *relu {
+            naive::activate(Activation::Relu, before, out);
         }
     }
 }

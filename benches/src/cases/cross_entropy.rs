@@ -1,30 +1,72 @@
-//! Cross-entropy of logits: loss and gradient together.
+//! Cross-entropy of logits: the mean loss and its gradient together, and the loss alone.
 
 use tilewise_kernels::{
     Exec, Float, MatMut, MatRef, Reduction, Result, SigmoidCrossEntropy, SoftmaxCrossEntropy,
     Targets, naive,
 };
 
-use super::LOGITS;
+use super::{LOGITS, counts};
 use crate::case::{Case, Implementation, Work, Workload};
 use crate::data::{Random, append};
 
-/// Softmax and sigmoid cross-entropy on every shape. Each reads the logits and writes their
-/// gradient; the sigmoid form also reads as many targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Softmax cross-entropy with one class per row.
+    Softmax,
+    /// The same without the gradient. The naive twin has no such form and does both.
+    SoftmaxLoss,
+    /// Sigmoid cross-entropy with one target per logit.
+    Sigmoid,
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::Softmax, Self::SoftmaxLoss, Self::Sigmoid];
+
+    fn op(self) -> &'static str {
+        match self {
+            Self::Softmax => "cross_entropy",
+            Self::SoftmaxLoss => "cross_entropy_loss",
+            Self::Sigmoid => "sigmoid_cross_entropy",
+        }
+    }
+
+    /// Values read and written per logit: it and its gradient; it alone; both and a target.
+    fn values(self) -> usize {
+        match self {
+            Self::Softmax => 2,
+            Self::SoftmaxLoss => 1,
+            Self::Sigmoid => 3,
+        }
+    }
+
+    /// Operations per logit.
+    fn flops<T: Float>(self) -> usize {
+        let (exp, ln) = (counts::exp::<T>(), counts::ln::<T>());
+        match self {
+            // A maximum, a difference, a sum; the scale of the gradient.
+            Self::Softmax => exp + 4,
+            Self::SoftmaxLoss => exp + 3,
+            // |z|, max(z, 0) - z t + ln(1 + e^-|z|), its sum; (sigmoid - t) times a scale.
+            Self::Sigmoid => exp + ln + 10,
+        }
+    }
+}
+
+/// Every form on every shape.
 pub fn cases<T: Float>() -> Vec<Case> {
-    let on = |shape: [usize; 2]| {
-        let [rows, cols] = shape;
-        let id = |op| format!("{op}/{}/{rows}x{cols}", T::NAME);
-        let work = |values| Work::values::<T>(values * rows * cols);
-        [
-            Case::new(id("cross_entropy"), work(2), move || Logits::<T>::new(shape, true)),
-            Case::new(id("sigmoid_cross_entropy"), work(3), move || Logits::<T>::new(shape, false)),
-        ]
-    };
+    let on = |shape: [usize; 2]| Form::ALL.map(|form| case::<T>(form, shape));
     LOGITS.into_iter().flat_map(on).collect()
 }
 
+fn case<T: Float>(form: Form, [rows, cols]: [usize; 2]) -> Case {
+    let id = format!("{}/{}/{rows}x{cols}", form.op(), T::NAME);
+    let (len, work) = (rows * cols, Work::values::<T>(form.values() * rows * cols));
+    Case::new(id, work, move || Logits::<T>::new(form, [rows, cols]))
+        .counting(form.flops::<T>() * len)
+}
+
 struct Logits<T> {
+    form: Form,
     rows: usize,
     cols: usize,
     logits: Vec<T>,
@@ -36,43 +78,47 @@ struct Logits<T> {
 }
 
 impl<T: Float> Logits<T> {
-    fn new([rows, cols]: [usize; 2], softmax: bool) -> Self {
+    fn new(form: Form, [rows, cols]: [usize; 2]) -> Self {
         let mut random = Random::new(1);
         let len = rows * cols;
         Self {
+            form,
             rows,
             cols,
             logits: random.uniform(len, -5.0, 5.0),
             labels: random.below(rows, cols),
-            targets: random.uniform(if softmax { 0 } else { len }, 0.0, 1.0),
+            targets: random.uniform(if form == Form::Sigmoid { len } else { 0 }, 0.0, 1.0),
             dlogits: vec![T::ZERO; len],
             loss: T::ZERO,
         }
     }
 
     fn fast(&mut self, exec: Exec) -> Result<T> {
-        let Self { rows, cols, logits, labels, targets, dlogits, .. } = self;
-        let loss = if targets.is_empty() {
-            let logits = MatRef::new(logits, *rows, *cols)?;
-            SoftmaxCrossEntropy::new(logits, Targets::Classes(labels))?
-                .loss_and_gradient(MatMut::new(dlogits, *rows, *cols)?, exec)?
-        } else {
-            SigmoidCrossEntropy::new(logits, targets)?.loss_and_gradient(dlogits, exec)?
+        let Self { form, rows, cols, logits, labels, targets, dlogits, .. } = self;
+        if *form == Form::Sigmoid {
+            let op = SigmoidCrossEntropy::new(logits, targets)?;
+            return op.loss_and_gradient(dlogits, exec).map(|loss| loss.value);
+        }
+        let logits = MatRef::new(logits, *rows, *cols)?;
+        let op = SoftmaxCrossEntropy::new(logits, Targets::Classes(labels))?;
+        let loss = match form {
+            Form::SoftmaxLoss => op.loss(exec)?,
+            _ => op.loss_and_gradient(MatMut::new(dlogits, *rows, *cols)?, exec)?,
         };
         Ok(loss.value)
     }
 
     fn naive(&mut self) -> Result<T> {
-        let Self { rows, cols, logits, labels, targets, dlogits, .. } = self;
-        let loss = if targets.is_empty() {
+        let Self { form, rows, cols, logits, labels, targets, dlogits, .. } = self;
+        let loss = if *form == Form::Sigmoid {
+            naive::sigmoid_cross_entropy(logits, targets, Reduction::Mean, dlogits)
+        } else {
             naive::softmax_cross_entropy(
                 MatRef::new(logits, *rows, *cols)?,
                 Targets::Classes(labels),
                 naive::CrossEntropyOptions::default(),
                 MatMut::new(dlogits, *rows, *cols)?,
             )
-        } else {
-            naive::sigmoid_cross_entropy(logits, targets, Reduction::Mean, dlogits)
         };
         Ok(loss.value)
     }
@@ -87,11 +133,13 @@ impl<T: Float> Workload for Logits<T> {
         self.loss = loss.expect("valid arguments");
     }
 
-    /// The gradients times the rows, since the mean makes them small.
+    /// The gradients, if they were asked for, times the rows, since the mean makes them small.
     fn outputs(&self) -> Vec<f64> {
         let mut all = Vec::new();
-        append(&self.dlogits, &mut all);
-        all.iter_mut().for_each(|gradient| *gradient *= self.rows as f64);
+        if self.form != Form::SoftmaxLoss {
+            append(&self.dlogits, &mut all);
+            all.iter_mut().for_each(|gradient| *gradient *= self.rows as f64);
+        }
         all.push(self.loss.to_f64());
         all
     }

@@ -13,25 +13,21 @@ use crate::peers;
 /// Above this many multiplications the naive twin checks some rows only, and is not timed.
 const NAIVE_LIMIT: usize = 1 << 21;
 
-/// Squares from the first-level cache to beyond the second, layers of small and middle-sized
-/// networks, and the weight (`tn`) and input (`nt`) gradients of one of them.
+/// Squares from a few registers to beyond all caches; layers of small and middle-sized networks with
+/// their weight (`tn`) and input (`nt`) gradients; layers of transformers; skinny ones; single rows and
+/// columns; the transposes of one square; rows that lie a large power of two apart.
+#[rustfmt::skip]
 const SHAPES: &[&str] = &[
-    "16",
-    "32",
-    "64",
-    "128",
-    "256",
-    "512",
-    "1024",
-    "2048",
-    "128x10x256",
-    "64x25x12288",
-    "512x512x784",
-    "784x512x128-tn",
-    "128x784x512-nt",
-    "4096x32x4096",
-    "32x4096x4096",
-    "1x4096x4096",
+    "8", "16", "24", "32", "48", "64", "96", "128", "192", "256", "384", "512", "1024", "2048", "4096",
+    "128x10x256", "10x256x128-tn",
+    "64x25x12288", "12288x25x64-tn", "64x12288x25-nt",
+    "512x512x784", "784x512x128-tn", "128x784x512-nt",
+    "512x768x768", "512x3072x768", "512x768x3072", "128x4096x1024",
+    "4096x32x4096", "32x4096x4096", "4096x4096x32",
+    "1x1024x1024", "1x1024x1024-nt", "1024x1x1024",
+    "1x4096x4096", "1x4096x4096-nt", "4096x1x4096",
+    "512-tn", "512-nt", "512-tt",
+    "256x2048x2048-tn", "256x2048x2048-nt", "240x2040x2040-nt",
 ];
 
 /// What is multiplied: `m` x `k` by `k` x `n`, row-major or transposed.
@@ -97,10 +93,10 @@ pub fn cases<T: Element>(shapes: &[Shape]) -> Vec<Case> {
         let Shape { m, n, k, .. } = shape;
         let id = format!("gemm/{}/{m}x{n}x{k}{}", T::NAME, shape.layout());
         let work = Work::Flops(2 * shape.multiplications() as u64);
-        let mut case = Case::new(id, work, move || Product::<T>::new(shape));
+        let bytes = (m * k + k * n + m * n) * size_of::<T>();
+        let mut case = Case::new(id, work, move || Product::<T>::new(shape)).moving(bytes);
         case.naive = shape.multiplications() <= NAIVE_LIMIT;
         case.packs = true;
-        case.bytes = ((m * k + k * n + m * n) * size_of::<T>()) as u64;
         case
     };
     shapes.iter().map(case).collect()

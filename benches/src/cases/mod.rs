@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod batch_norm;
+mod counts;
 pub mod cross_entropy;
 pub mod gemm;
 mod naive_network;
@@ -18,8 +19,8 @@ use crate::case::Case;
 /// Elements of a vector: in the first-level cache, in the second, and beyond both.
 const LENGTHS: [usize; 3] = [4_096, 100_000, 4_000_000];
 
-/// Rows and classes: a small classifier, a thousand classes, and a vocabulary.
-const LOGITS: [[usize; 2]; 3] = [[128, 10], [4096, 1000], [512, 32_000]];
+/// Rows and classes: two small classifiers, a thousand classes, and the vocabularies of language models.
+const LOGITS: [[usize; 2]; 5] = [[128, 10], [1024, 50], [4096, 1000], [512, 32_000], [64, 128_256]];
 
 /// Operations that are benchmarked together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -81,6 +81,15 @@ fn of_matrices<T: Float>([rows, cols]: [usize; 2]) -> [Case; 3] {
     ]
 }
 
+/// Operations per element: a sum of two moments takes four, a norm a multiply-add, the rest one.
+fn flops(op: &str) -> usize {
+    match op {
+        "mean_var" | "column_mean_var" => 4,
+        "l2_norm" => 2,
+        _ => 1,
+    }
+}
+
 /// Sums of `count` terms of size 1, which may cancel.
 fn tolerance<T: Float>(count: usize) -> f64 {
     (count as f64).sqrt().mul_add(100.0, 64.0) * T::EPSILON.to_f64()
@@ -98,6 +107,7 @@ fn whole<T: Float>(op: &str, (fast, naive): Whole<T>, len: usize) -> Case {
             move |inputs, out| naive(&inputs[0], out),
         )
     })
+    .counting(flops(op) * len)
 }
 
 fn of_matrix<T: Float>(
@@ -117,6 +127,7 @@ fn of_matrix<T: Float>(
             move |inputs, out| naive(matrix(&inputs[0], shape), out),
         )
     })
+    .counting(flops(op) * len)
 }
 
 fn argmax_rows<T: Float>(shape: [usize; 2]) -> Case {
@@ -127,6 +138,7 @@ fn argmax_rows<T: Float>(shape: [usize; 2]) -> Case {
         x: Random::new(1).uniform::<T>(rows * cols, -1.0, 1.0),
         places: vec![0; rows],
     })
+    .counting(rows * cols)
 }
 
 struct Places<T> {

@@ -5,7 +5,7 @@ use tilewise_kernels::{
     SoftmaxBackward, naive,
 };
 
-use super::{LOGITS, matrix, matrix_mut};
+use super::{LOGITS, counts, matrix, matrix_mut};
 use crate::case::{Case, Simple, Work};
 use crate::data::Random;
 
@@ -38,6 +38,19 @@ pub fn cases<T: Float>() -> Vec<Case> {
     LOGITS.into_iter().flat_map(on).collect()
 }
 
+/// Operations per element.
+fn flops<T: Float>(op: &str) -> usize {
+    match op {
+        // Σ dy y, then y (dy - Σ).
+        "softmax_backward" => 4,
+        // Σ dy, then dy - e^y Σ.
+        "log_softmax_backward" => counts::exp::<T>() + 3,
+        // A maximum, a difference, a sum; the other two also scale or shift the result.
+        "log_sum_exp" => counts::exp::<T>() + 3,
+        _ => counts::exp::<T>() + 4,
+    }
+}
+
 /// Sums of `cols` terms, each with a few roundings.
 fn tolerance<T: Float>(cols: usize) -> f64 {
     (cols as f64 + 16.0) * T::EPSILON.to_f64()
@@ -59,6 +72,7 @@ fn forward<T: Float>(op: &str, (fast, naive): Forward<T>, shape: [usize; 2]) -> 
             move |inputs, y| naive(matrix(&inputs[0], shape), matrix_mut(y, shape)),
         )
     })
+    .counting(flops::<T>(op) * len)
 }
 
 fn backward<T: Float>(
@@ -86,6 +100,7 @@ fn backward<T: Float>(
             },
         )
     })
+    .counting(flops::<T>(op) * len)
 }
 
 fn log_sum_exp<T: Float>(shape: [usize; 2]) -> Case {
@@ -100,4 +115,5 @@ fn log_sum_exp<T: Float>(shape: [usize; 2]) -> Case {
             move |inputs, out| naive::log_sum_exp(matrix(&inputs[0], shape), out),
         )
     })
+    .counting(flops::<T>("log_sum_exp") * len)
 }

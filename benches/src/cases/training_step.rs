@@ -28,8 +28,20 @@ pub fn cases<T: Float>() -> Vec<Case> {
         // Nobody needs the gradient by the features.
         let flops = 2 * rows * (products - widths[0] * widths[1]);
         Case::new(id, Work::Flops(flops as u64), move || Step::<T>::new(rows, widths))
+            .moving(least_values(rows, widths, 6) * size_of::<T>())
+            .holding(least_values(rows, widths, 3) * size_of::<T>())
     };
     NETWORKS.iter().map(case).collect()
+}
+
+/// Values that a step must move even if all else stays in registers: the features once, and
+/// `per_parameter` for each parameter: it and Adam's two averages, which are read and written.
+fn least_values(rows: usize, widths: &[usize], per_parameter: usize) -> usize {
+    let weights: usize = widths.windows(2).map(|ends| ends[0] * ends[1]).sum();
+    let hidden: usize = widths[1..widths.len() - 1].iter().sum();
+    // γ and β behind hidden layers, a bias in the last.
+    let parameters = weights + 2 * hidden + widths[widths.len() - 1];
+    rows * widths[0] + per_parameter * parameters
 }
 
 struct Step<T: Float> {

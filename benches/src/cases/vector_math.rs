@@ -2,7 +2,7 @@
 
 use tilewise_kernels::{Exp, Float, Ln, naive};
 
-use super::LENGTHS;
+use super::{LENGTHS, counts};
 use crate::case::{Case, Simple, Work};
 use crate::data::Random;
 
@@ -21,6 +21,7 @@ fn exp<T: Float>(len: usize) -> Case {
             |inputs, y| naive::exp(&inputs[0], y),
         )
     })
+    .counting(counts::exp::<T>() * len)
 }
 
 fn ln<T: Float>(len: usize) -> Case {
@@ -33,4 +34,5 @@ fn ln<T: Float>(len: usize) -> Case {
             |inputs, y| naive::ln(&inputs[0], y),
         )
     })
+    .counting(counts::ln::<T>() * len)
 }

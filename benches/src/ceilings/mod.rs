@@ -60,7 +60,8 @@ impl Ceilings {
     }
 
     /// The seconds below which no call of `case` can take on a path: its operations at the rate of
-    /// multiply-adds or its bytes at the bandwidth of the level that holds them, whichever is longer.
+    /// multiply-adds or its bytes at the bandwidth of the levels that hold them, whichever is longer.
+    /// Of what does not fit into a level, as much as fits counts as found there, since some of it may be.
     /// `None` where nothing is counted.
     pub fn shortest(&self, case: &Case, path: impl Display) -> Option<f64> {
         let dtype = case.id.split('/').nth(1)?;
@@ -68,11 +69,24 @@ impl Ceilings {
             0 => 0.0,
             flops => flops as f64 / self.flops(dtype, &path.to_string())?,
         };
-        let last = self.levels.last()?;
-        let holds = |level: &&(String, usize)| level.1 as u64 >= case.bytes;
-        let (level, _) = self.levels.iter().find(|level| holds(level)).unwrap_or(last);
-        let longest = arithmetic.max(case.bytes as f64 / self.bandwidth(level)?);
+        let longest = arithmetic.max(self.moving(case.bytes as f64, case.held as f64)?);
         (longest > 0.0).then_some(longest)
+    }
+
+    /// The seconds that moving `bytes` of data takes that fill `held` bytes of memory.
+    fn moving(&self, bytes: f64, held: f64) -> Option<f64> {
+        let (mut left, mut inside, mut seconds) = (held, 0.0, 0.0);
+        for (i, (level, size)) in self.levels.iter().enumerate() {
+            let is_last = i + 1 == self.levels.len();
+            // A level holds what the one before it holds, too.
+            let here = if is_last { left } else { left.min(*size as f64 - inside).max(0.0) };
+            if here > 0.0 {
+                seconds += bytes * (here / held) / self.bandwidth(level)?;
+            }
+            left -= here;
+            inside += here;
+        }
+        Some(seconds)
     }
 
     /// The rate of multiply-adds of a type on a path. Tiles multiply `bf16` where there are any, even

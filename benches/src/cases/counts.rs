@@ -1,0 +1,25 @@
+//! How floating-point operations are counted: by what the operation needs, the same for everybody who
+//! runs it.
+//!
+//! Additions, subtractions, multiplications, divisions, square roots and comparisons (a maximum, a
+//! choice) count one each, a multiply-add two. An elementary function counts what our polynomial takes
+//! for it, argument reduction included. What happens once per row, channel or call, and conversions, do
+//! not count. Of a training step only the matrix products do.
+
+use tilewise_kernels::Float;
+
+/// e^x of an x that is at most 0: six operations for x = n ln2 + r, a polynomial of 5 (`f64`: 10)
+/// coefficients and what makes e^r of it, the power of two, and the zero far below.
+pub(super) fn exp<T: Float>() -> usize {
+    22 + 2 * (coefficients::<T>(5, 10) - 5)
+}
+
+/// ln x of a normal x: exponent and mantissa, a polynomial of 9 (`f64`: 20) coefficients and what joins
+/// the two.
+pub(super) fn ln<T: Float>() -> usize {
+    32 + 2 * (coefficients::<T>(9, 20) - 9)
+}
+
+fn coefficients<T: Float>(single: usize, double: usize) -> usize {
+    if size_of::<T>() == 4 { single } else { double }
+}
