@@ -4,11 +4,15 @@
 
 use std::process::ExitCode;
 
+use tilewise_kernels::{available, available_for_halves};
+
 fn main() -> ExitCode {
-    match tilewise_kernels::available() {
-        Ok(paths) => {
-            let names: Vec<_> = paths.iter().map(|isa| isa.name()).collect();
-            println!("isa: {}", names.join(" "));
+    match available().and_then(|paths| Ok([paths, available_for_halves()?])) {
+        Ok(lists) => {
+            for (what, paths) in ["isa", "products of halves"].into_iter().zip(lists) {
+                let names: Vec<_> = paths.iter().map(|isa| isa.name()).collect();
+                println!("{what}: {}", names.join(" "));
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -48,24 +48,24 @@ impl Drop for Bytes {
     }
 }
 
-/// Owned, 64-byte aligned elements.
+/// Owned, 64-byte aligned room for elements, reached by address only.
 pub(crate) struct AlignedVec<T> {
     bytes: Bytes,
     kind: PhantomData<T>,
 }
 
-// SAFETY: owns plain numbers, as `Vec<T>` does.
-unsafe impl<T: Float> Send for AlignedVec<T> {}
-// SAFETY: shared access only reads plain numbers.
-unsafe impl<T: Float> Sync for AlignedVec<T> {}
+// SAFETY: owns plain values, as `Vec<T>` does.
+unsafe impl<T: Copy + Send> Send for AlignedVec<T> {}
+// SAFETY: shared access only reads plain values.
+unsafe impl<T: Copy + Sync> Sync for AlignedVec<T> {}
 
-impl<T: Float> AlignedVec<T> {
-    /// `len` zeros; `None` where they do not fit the address space.
+impl<T: Copy> AlignedVec<T> {
+    /// Room for `len` elements, all bits zero; `None` where they do not fit the address space.
     pub(crate) fn zeroed(len: usize) -> Option<Self> {
         let size =
             len.checked_mul(size_of::<T>()).filter(|&size| size <= isize::MAX as usize / 2)?;
         let bytes = Bytes::empty().grown(size);
-        // SAFETY: `size` bytes were just allocated; all bits zero is the number zero.
+        // SAFETY: `size` bytes were just allocated.
         unsafe { bytes.start.as_ptr().write_bytes(0, size) };
         Some(Self { bytes, kind: PhantomData })
     }

@@ -12,12 +12,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Float, Kernel, Portable};
 
-/// The environment variable that caps the instruction set: `portable`, `avx2` or `avx512`.
+/// The environment variable that caps the instruction set: `portable`, `avx2`, `avx512` or `amx`.
 pub const MAX_ISA_VARIABLE: &str = "TILEWISE_MAX_ISA";
 
 /// Names of all paths this build knows, slowest first.
 #[cfg(target_arch = "x86_64")]
-pub const ISA_NAMES: &[&str] = &["portable", "avx2", "avx512"];
+pub const ISA_NAMES: &[&str] = &["portable", "avx2", "avx512", "amx"];
 /// Names of all paths this build knows, slowest first.
 #[cfg(not(target_arch = "x86_64"))]
 pub const ISA_NAMES: &[&str] = &["portable"];
@@ -34,6 +34,33 @@ pub enum Isa {
     /// AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    /// AVX-512 and tiles of bf16: for products of bf16 matrices. Whatever else is asked to run on it
+    /// runs on AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    Amx(Amx),
+}
+
+/// Proof that this CPU has AMX tiles of bf16 and AVX-512, and that the operating system lets this
+/// process use them. Not a [`Simd`](crate::simd::Simd): tiles are no vectors.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amx {
+    vectors: Avx512,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Amx {
+    /// The vectors beside the tiles.
+    pub(crate) fn vectors(self) -> Avx512 {
+        self.vectors
+    }
+
+    /// The proof, if CPU and operating system grant it.
+    fn detect() -> Option<Self> {
+        let vectors = Avx512::detect()?;
+        (cpu_has_bf16_tiles() && system_saves_tiles() && system_permits_tiles())
+            .then_some(Self { vectors })
+    }
 }
 
 impl Isa {
@@ -45,18 +72,38 @@ impl Isa {
         Ok(*available()?.last().expect("the portable path is always there"))
     }
 
+    /// The fastest path allowed here for products of half-precision matrices.
+    ///
+    /// # Errors
+    /// If `TILEWISE_MAX_ISA` holds an unknown name.
+    pub fn best_for_halves() -> Result<Self> {
+        Ok(*available_for_halves()?.last().expect("the portable path is always there"))
+    }
+
+    /// The path on which everything runs that is no product of bf16 matrices: AVX-512 where this is
+    /// AMX, otherwise this one.
+    #[must_use]
+    #[inline]
+    pub fn without_tiles(self) -> Self {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx(amx) => Self::Avx512(amx.vectors),
+            other => other,
+        }
+    }
+
     /// The path called `name`, if this CPU has it and the cap allows it.
     ///
     /// # Errors
     /// If the name is unknown, or the path is missing or capped.
     pub fn by_name(name: &str) -> Result<Self> {
         let wanted = rank(name, "instruction set")?;
-        available()?.get(wanted).copied().ok_or_else(|| {
+        available_for_halves()?.get(wanted).copied().ok_or_else(|| {
             Error::new(ErrorKind::Isa, "instruction set", "one of the available paths", name)
         })
     }
 
-    /// `portable`, `avx2` or `avx512`: as in the environment variable, file names and benchmark ids.
+    /// `portable`, `avx2`, `avx512` or `amx`: as in the environment variable, file names and benchmark ids.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable(_) => "portable",
@@ -64,6 +111,8 @@ impl Isa {
             Self::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx(_) => "amx",
         }
     }
 
@@ -89,10 +138,22 @@ impl FromStr for Isa {
 }
 
 /// All paths that can run here, slowest first: what the CPU has, capped by `TILEWISE_MAX_ISA`.
+/// Tiles, which serve one operation only, are left to [`available_for_halves`].
 ///
 /// # Errors
 /// If `TILEWISE_MAX_ISA` holds an unknown name.
 pub fn available() -> Result<&'static [Isa]> {
+    let all = available_for_halves()?;
+    let vectors = all.iter().take_while(|isa| **isa == isa.without_tiles()).count();
+    Ok(&all[..vectors])
+}
+
+/// All paths of products of half-precision matrices, slowest first: those of [`available`] and,
+/// where CPU, operating system and `TILEWISE_MAX_ISA` allow it, `amx`.
+///
+/// # Errors
+/// If `TILEWISE_MAX_ISA` holds an unknown name.
+pub fn available_for_halves() -> Result<&'static [Isa]> {
     static AVAILABLE: OnceLock<Result<Vec<Isa>>> = OnceLock::new();
     match AVAILABLE.get_or_init(|| capped(std::env::var_os(MAX_ISA_VARIABLE).as_deref())) {
         Ok(list) => Ok(list),
@@ -112,21 +173,78 @@ fn rank(name: &str, what: &str) -> Result<usize> {
     })
 }
 
+/// One detection per name in [`ISA_NAMES`].
+const DETECTIONS: &[fn() -> Option<Isa>] = &[
+    || Some(Isa::Portable(Portable::detect())),
+    #[cfg(target_arch = "x86_64")]
+    || Avx2::detect().map(Isa::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    || Avx512::detect().map(Isa::Avx512),
+    #[cfg(target_arch = "x86_64")]
+    || Amx::detect().map(Isa::Amx),
+];
+
 /// The detected paths up to the one named by `cap`. A path is listed only with all slower ones, so
-/// that a position in the list is a position in [`ISA_NAMES`].
+/// that a position in the list is a position in [`ISA_NAMES`]. What the cap excludes is not looked
+/// for, nor is the kernel asked for it.
 fn capped(cap: Option<&std::ffi::OsStr>) -> Result<Vec<Isa>> {
     let highest = match cap {
         None => ISA_NAMES.len() - 1,
         Some(name) => rank(&name.to_string_lossy(), MAX_ISA_VARIABLE)?,
     };
-    let mut list = vec![Isa::Portable(Portable::detect())];
-    #[cfg(target_arch = "x86_64")]
-    if let Some(token) = Avx2::detect() {
-        list.push(Isa::Avx2(token));
-        list.extend(Avx512::detect().map(Isa::Avx512));
+    Ok(DETECTIONS[..=highest].iter().map_while(|detect| detect()).collect())
+}
+
+/// The feature bits AMX-TILE and AMX-BF16.
+#[cfg(target_arch = "x86_64")]
+fn cpu_has_bf16_tiles() -> bool {
+    use std::arch::x86_64::__cpuid_count;
+    let (bf16, tile) = (1 << 22, 1 << 24);
+    __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).edx & (bf16 | tile) == bf16 | tile
+}
+
+/// Whether the operating system saves the tiles' configuration and data with a thread's state.
+#[cfg(target_arch = "x86_64")]
+fn system_saves_tiles() -> bool {
+    use std::arch::x86_64::{__cpuid_count, _xgetbv};
+    #[target_feature(enable = "xsave")]
+    fn enabled_states() -> u64 {
+        // SAFETY: register 0 exists wherever XGETBV does.
+        unsafe { _xgetbv(0) }
     }
-    list.truncate(highest + 1);
-    Ok(list)
+    let os_uses_xsave = __cpuid_count(1, 0).ecx >> 27 & 1 == 1;
+    // SAFETY: the bit says that the operating system has enabled XSAVE and XGETBV with it.
+    os_uses_xsave && unsafe { enabled_states() } >> 17 & 3 == 3
+}
+
+/// Asks the kernel for the tiles, whose state is large: without this the first tile instruction
+/// ends the process. The permission holds for all threads, those already running too.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn system_permits_tiles() -> bool {
+    const ARCH_PRCTL: isize = 158;
+    const REQUEST_PERMISSION: usize = 0x1023;
+    const TILE_DATA: usize = 18;
+    let status: isize;
+    // SAFETY: a system call that takes two numbers and touches no memory of ours; it destroys the
+    // two registers that are named.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => status,
+            in("rdi") REQUEST_PERMISSION,
+            in("rsi") TILE_DATA,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack),
+        );
+    }
+    status == 0
+}
+
+/// How other systems hand out tiles is not known here.
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn system_permits_tiles() -> bool {
+    false
 }
 
 /// Sizes of the data caches of one core, in bytes.

@@ -35,8 +35,19 @@ impl Exec {
     /// If none was given and `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn path(&self) -> Result<Isa> {
         match self.isa {
-            Some(isa) => Ok(isa),
+            Some(isa) => Ok(isa.without_tiles()),
             None => Isa::best(),
+        }
+    }
+
+    /// The path that will run for products of half-precision matrices.
+    ///
+    /// # Errors
+    /// If none was given and `TILEWISE_MAX_ISA` holds an unknown name.
+    pub fn path_for_halves(&self) -> Result<Isa> {
+        match self.isa {
+            Some(isa) => Ok(isa),
+            None => Isa::best_for_halves(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Fast, safe numeric kernels for training and running neural networks on a CPU.
 //!
 //! Matrix products, batch normalisation, softmax, losses, activations, reductions and optimiser
-//! steps, forward and backward, for `f32` and `f64`. Data is borrowed: slices, and matrices that are
+//! steps, forward and backward, for `f32` and `f64`; matrix products also for [`bf16`] and [`f16`],
+//! summed in `f32`. Data is borrowed: slices, and matrices that are
 //! views of slices ([`MatRef`], [`MatMut`]). The caller brings outputs, and steady use allocates
 //! nothing. Matrices are row-major; a row is an example, a column a feature or a class.
 //!
@@ -57,7 +58,8 @@
 //! One binary holds every path. The CPU's feature bits choose among them when the program runs:
 //! `portable`, `avx2` (with FMA) and `avx512` (F, BW, DQ, VL). [`available`] lists what can run,
 //! `TILEWISE_MAX_ISA` caps it, [`Exec::isa`] forces one, and [`Isa::best`] tells which will run.
-//! What is asked for in `f32` is computed in `f32`, whatever the path.
+//! What is asked for in `f32` is computed in `f32`, whatever the path. Products of [`bf16`] matrices
+//! have one path more, `amx`, which is in the list [`available_for_halves`].
 //!
 //! # Same bits
 //!
@@ -97,6 +99,7 @@
 
 #[allow(unsafe_code)]
 mod buffer;
+#[allow(unsafe_code)]
 mod dispatch;
 mod error;
 mod exec;
@@ -109,10 +112,10 @@ mod parallel;
 pub mod simd;
 mod view;
 
-pub use dispatch::{ISA_NAMES, Isa, MAX_ISA_VARIABLE, available};
+pub use dispatch::{ISA_NAMES, Isa, MAX_ISA_VARIABLE, available, available_for_halves};
 pub use error::{Error, ErrorKind, Result};
 pub use exec::Exec;
-pub use gemm::{Blocking, Gemm, GemmPlan, PackedB, gemm};
+pub use gemm::{Blocking, Element, Gemm, GemmPlan, PackedB, SumsTo, gemm};
 pub use half::{bf16, f16};
 pub use ops::*;
 pub use parallel::{Par, Split};

@@ -4,7 +4,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use tilewise_kernels::{MatMut, MatRef};
 
-use crate::real::Real;
+use crate::real::{Real, Stored};
 
 /// The widest vector, in bytes: offsets count from such a boundary.
 const ALIGNMENT: usize = 64;
@@ -71,7 +71,7 @@ pub struct Field<T> {
     strides: [usize; 2],
 }
 
-impl<T: Real> Field<T> {
+impl<T: Stored> Field<T> {
     /// A matrix with the given elements, row by row; of repeated ones the last row stays.
     ///
     /// # Panics
@@ -92,19 +92,9 @@ impl<T: Real> Field<T> {
         field
     }
 
-    /// An output: nothing but NaN, which no operation may read.
-    pub fn output(layout: Layout, shape: [usize; 2]) -> Self {
-        Self::new(layout, shape, &vec![T::NAN; shape[0] * shape[1]])
-    }
-
     /// A contiguous vector, `offset` elements past a 64-byte boundary.
     pub fn vector(offset: usize, values: &[T]) -> Self {
         Self::new(Layout::DENSE.shifted(offset), [1, values.len()], values)
-    }
-
-    /// A contiguous output vector full of NaN.
-    pub fn output_vector(offset: usize, len: usize) -> Self {
-        Self::vector(offset, &vec![T::NAN; len])
     }
 
     /// The whole matrix, read-only.
@@ -160,6 +150,18 @@ impl<T: Real> Field<T> {
         let ([rows, cols], [down, across]) = (self.shape, self.strides);
         let row = move |i| (0..cols).map(move |j| i * down + j * across);
         (0..rows).flat_map(row).map(|place| self.start + place).collect()
+    }
+}
+
+impl<T: Real> Field<T> {
+    /// An output: nothing but NaN, which no operation may read.
+    pub fn output(layout: Layout, shape: [usize; 2]) -> Self {
+        Self::new(layout, shape, &vec![T::NAN; shape[0] * shape[1]])
+    }
+
+    /// A contiguous output vector full of NaN.
+    pub fn output_vector(offset: usize, len: usize) -> Self {
+        Self::vector(offset, &vec![T::NAN; len])
     }
 }
 

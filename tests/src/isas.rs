@@ -1,6 +1,6 @@
 //! The paths that tests run on.
 
-use tilewise_kernels::{ISA_NAMES, Isa, available};
+use tilewise_kernels::{ISA_NAMES, Isa, available, available_for_halves};
 
 /// A comma-separated list of paths that must be there, so that a machine without one fails the
 /// tests instead of quietly testing less.
@@ -9,13 +9,25 @@ pub const REQUIRE_VARIABLE: &str = "TILEWISE_REQUIRE_ISA";
 /// Runs `test` on every available path and says which ones those were.
 ///
 /// # Panics
-/// If a path named by `TILEWISE_REQUIRE_ISA` is not among them.
+/// If a path named by `TILEWISE_REQUIRE_ISA` is not among them, or among those for halves.
 pub fn each_isa(test: impl Fn(Isa)) {
-    let isas = available().unwrap_or_else(|error| panic!("{error}"));
-    if let Err(missing) = required(std::env::var(REQUIRE_VARIABLE).ok().as_deref(), isas) {
+    each_of(available(), test);
+}
+
+/// The same on every path of products of half-precision matrices.
+///
+/// # Panics
+/// If a path named by `TILEWISE_REQUIRE_ISA` is not among them.
+pub fn each_isa_for_halves(test: impl Fn(Isa)) {
+    each_of(available_for_halves(), test);
+}
+
+fn each_of(isas: tilewise_kernels::Result<&[Isa]>, test: impl Fn(Isa)) {
+    let there = available_for_halves().unwrap_or_else(|error| panic!("{error}"));
+    if let Err(missing) = required(std::env::var(REQUIRE_VARIABLE).ok().as_deref(), there) {
         panic!("{missing}");
     }
-    for &isa in isas {
+    for &isa in isas.unwrap_or_else(|error| panic!("{error}")) {
         println!("on {isa}");
         test(isa);
     }

@@ -11,6 +11,7 @@ pub mod field;
 pub mod isas;
 pub mod laws;
 pub mod moments;
+pub mod multiplied;
 pub mod real;
 pub mod source;
 pub mod tracked;

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use tilewise_kernels::{Exec, ISA_NAMES, MAX_ISA_VARIABLE, available};
+use tilewise_kernels::{Exec, Gemm, ISA_NAMES, MAX_ISA_VARIABLE, MatMut, MatRef, available, bf16};
 use tilewise_tests::isas::{REQUIRE_VARIABLE, each_isa};
 
 /// Runs one of the ignored tests below in a process of its own with the given variables.
@@ -35,6 +35,27 @@ fn a_cap_leaves_the_slower_paths() {
     assert!(output.status.success() && text.contains("ran on [\"portable\"]"), "{text}");
 }
 
+/// The path that a product of halves takes under a cap.
+fn halves_run_on(cap: &str) -> String {
+    let output = child("multiplies_halves", &[(MAX_ISA_VARIABLE, cap)]);
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    let found = text.lines().find_map(|line| line.strip_prefix("halves on "));
+    found.unwrap_or_else(|| panic!("no path in: {text}")).to_owned()
+}
+
+/// Tiles are a path of their own: capped, products of halves run on vectors, and everything else
+/// never left them.
+#[test]
+fn products_of_halves_run_without_tiles() {
+    let rank = |name: &str| ISA_NAMES.iter().position(|&known| known == name);
+    let fastest = halves_run_on(ISA_NAMES[ISA_NAMES.len() - 1]);
+    for cap in ISA_NAMES {
+        let found = halves_run_on(cap);
+        assert_eq!(rank(&found), rank(cap).min(rank(&fastest)), "{found} under {cap}");
+    }
+}
+
 #[test]
 fn a_required_path_that_is_capped_fails_loudly() {
     let Some(fastest) = ISA_NAMES.iter().skip(1).next_back() else { return };
@@ -59,6 +80,19 @@ fn reports_an_operation() {
         Err(error) if y == [7.0; 3] => println!("{error}; nothing written"),
         Err(error) => panic!("{error}, after something was written"),
     }
+}
+
+#[test]
+#[ignore = "run by the tests above in processes of their own"]
+fn multiplies_halves() {
+    let ones = [bf16::ONE; 40 * 40];
+    let view = MatRef::new(&ones, 40, 40).unwrap();
+    let gemm = Gemm::new(view, view).unwrap();
+    println!("\nhalves on {}", gemm.plan(Exec::default()).unwrap().isa());
+    let mut c = [f32::NAN; 40 * 40];
+    gemm.run(MatMut::new(&mut c, 40, 40).unwrap(), Exec::default()).unwrap();
+    assert_eq!(c, [40.0; 40 * 40]);
+    assert!(available().unwrap().iter().all(|isa| isa.name() != "amx"));
 }
 
 #[test]

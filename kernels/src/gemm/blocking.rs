@@ -39,6 +39,16 @@ impl Blocking {
         Self { kc, mc: A_BYTES / (kc * size), nc: (columns / cols).max(1) * cols }
     }
 
+    /// Sizes for tiles of bf16 with panels of 64 columns of B.
+    pub(super) fn of_tiles(caches: Caches) -> Self {
+        // A panel of B is read once for every 16 rows: two thirds of the first level, while A and C
+        // pass by.
+        let kc = caches.l1 * 2 / 3 / (64 * 2) / 32 * 32;
+        // A block of sums stays while all of k passes: half of the second level.
+        let side = (caches.l2 / 2 / size_of::<f32>()).isqrt() / 64 * 64;
+        Self { kc: kc.max(32), mc: side.max(64), nc: side.max(64) }
+    }
+
     /// The same with every size from 1 to [`MOST`](Self::MOST) and `kc` cutting `k` evenly.
     pub(super) fn fitted(self, k: usize) -> Self {
         let [kc, mc, nc] = [self.kc, self.mc, self.nc].map(|size| size.clamp(1, Self::MOST));

@@ -13,6 +13,7 @@
 //! operations behind each element is the same for any number of threads.
 
 use super::blocking::{Blocking, even_pieces, panels, strips};
+use super::element::Element;
 use super::epilogue::{Finish, Store};
 use super::gemv::RowTimesMatrix;
 use super::microkernel::{TileArgs, TileFn, TileTable};
@@ -24,8 +25,8 @@ use crate::simd::{Float, Kernel, Simd};
 
 /// A rectangle of C with all that is needed to compute it.
 #[derive(Clone, Copy)]
-pub(super) struct Region<'a, T> {
-    pub(super) problem: Problem<'a, T>,
+pub(super) struct Region<'a, E: Element> {
+    pub(super) problem: Problem<'a, E>,
     /// Row and column of C where the rectangle starts.
     pub(super) origin: [usize; 2],
     /// Rows and columns of a tile: rectangles are cut at their multiples.
@@ -35,9 +36,9 @@ pub(super) struct Region<'a, T> {
 
 // SAFETY: the addresses come from slices borrowed for 'a, A and B shared and C exclusively, and two
 // regions made by `split` write disjoint rectangles of C.
-unsafe impl<T: Float> Send for Region<'_, T> {}
+unsafe impl<E: Element> Send for Region<'_, E> {}
 
-impl<T: Float> Split for Region<'_, T> {
+impl<E: Element> Split for Region<'_, E> {
     fn units(&self) -> usize {
         self.problem.tiles(self.tile)
     }
@@ -76,30 +77,30 @@ impl<T: Float> Split for Region<'_, T> {
     }
 }
 
-impl<T: Float> Kernel<T> for Region<'_, T> {
+impl<E: Element> Kernel<E::Sum> for Region<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, simd: S) {
+    fn run<S: Simd<E::Sum>>(self, simd: S) {
         let [rows, cols, k] = self.problem.shape;
         let Blocking { kc, mc, nc } = self.packing.blocking;
         let a_len = if self.packing.a == Source::Pack { mc.min(rows) * kc.min(k) } else { 0 };
         // The B panels follow at a whole cache line.
-        let a_len = a_len.next_multiple_of(64 / size_of::<T>());
-        let panel_cols = TileTable::<S, T>::COLS;
+        let a_len = a_len.next_multiple_of(64 / size_of::<E::Sum>());
+        let panel_cols = TileTable::<S, E::Sum>::COLS;
         let most = (nc / panel_cols).clamp(1, cols.div_ceil(panel_cols).max(1));
         let packed_cols = most * panel_cols;
         let b_len = if self.packing.b == Source::Pack { packed_cols * kc.min(k) } else { 0 };
         if a_len + b_len == 0 {
             return self.blocks(simd, [std::ptr::null_mut(); 2], most);
         }
-        with_scratch(a_len + b_len, |scratch: *mut T| {
+        with_scratch(a_len + b_len, |scratch: *mut E::Sum| {
             self.blocks(simd, [scratch, scratch.wrapping_add(a_len)], most);
         });
     }
 }
 
-impl<T: Float> Region<'_, T> {
+impl<E: Element> Region<'_, E> {
     /// Whether to cut rows rather than columns: both parts pack their own copy of what they share,
     /// so the cut goes through a side whose operand is packed, if the other one is not.
     fn cuts_rows(&self, tiles: [usize; 2]) -> bool {
@@ -111,32 +112,34 @@ impl<T: Float> Region<'_, T> {
     }
 
     /// The three outer loops. `scratch`: where A and B are packed; `most`: panels of B at once.
-    fn blocks<S: Simd<T>>(&self, simd: S, scratch: [*mut T; 2], most: usize) {
+    fn blocks<S: Simd<E::Sum>>(&self, simd: S, scratch: [*mut E::Sum; 2], most: usize) {
         let Problem { a, b, c, shape: [rows, cols, k], ref store } = self.problem;
-        let panel_cols = TileTable::<S, T>::COLS;
+        let panel_cols = TileTable::<S, E::Sum>::COLS;
         let Blocking { kc, mc, .. } = self.packing.blocking;
         // Loop 5: blocks of rows of A and C.
         for (row, rows) in even_pieces(rows, mc) {
             // Loop 4: blocks of k. C collects them, in ascending order; an empty k has one empty
             // block, which scales C.
             for (step, steps) in even_pieces(k, kc).chain((k == 0).then_some((0, 0))) {
-                let mut a = Operand { start: a.at(row, step), ..a };
-                if self.packing.a == Source::Pack {
-                    a = pack_rows(simd, a, [rows, steps], scratch[0]);
-                }
+                let a = Operand { start: a.at(row, step), ..a };
+                let a = match self.packing.a {
+                    Source::Pack => pack_rows(simd, a, [rows, steps], scratch[0]),
+                    _ => a.in_place(),
+                };
                 // Loop 3: blocks of columns of B and C.
                 for (panel, count) in even_pieces(cols.div_ceil(panel_cols), most) {
                     let col = panel * panel_cols;
                     let cols = (count * panel_cols).min(cols - col);
                     let b = match self.packing.b {
-                        Source::InPlace => Operand { start: b.at(step, col), ..b },
+                        Source::InPlace => Operand { start: b.at(step, col), ..b }.in_place(),
                         Source::Pack => {
                             let b = Operand { start: b.at(step, col), ..b };
                             pack_columns(simd, b, [steps, cols], scratch[1])
                         }
                         Source::Prepacked(padded) => {
                             let panel = step * padded + (self.origin[1] + col) * steps;
-                            Operand { start: b.start.wrapping_add(panel), ..b }
+                            let start = b.start.cast::<E::Sum>().wrapping_add(panel);
+                            Operand { start, strides: [0, 0] }
                         }
                     };
                     let block = Block {
@@ -158,13 +161,13 @@ impl<T: Float> Region<'_, T> {
 }
 
 /// Packs rows of A into panels of the heights that the tiles will have.
-fn pack_rows<S: Simd<T>, T: Float>(
+fn pack_rows<S: Simd<E::Sum>, E: Element>(
     simd: S,
-    a: Operand<T>,
+    a: Operand<E>,
     [rows, steps]: [usize; 2],
-    to: *mut T,
-) -> Operand<T> {
-    for (row, height) in panels(rows, TileTable::<S, T>::ROWS) {
+    to: *mut E::Sum,
+) -> Operand<E::Sum> {
+    for (row, height) in panels(rows, TileTable::<S, E::Sum>::ROWS) {
         simd.call(Panel {
             from: a.at(row, 0),
             lane_stride: a.strides[0],
@@ -179,13 +182,13 @@ fn pack_rows<S: Simd<T>, T: Float>(
 }
 
 /// Packs columns of B into panels of the widths that the tiles will have.
-pub(super) fn pack_columns<S: Simd<T>, T: Float>(
+pub(super) fn pack_columns<S: Simd<E::Sum>, E: Element>(
     simd: S,
-    b: Operand<T>,
+    b: Operand<E>,
     [steps, cols]: [usize; 2],
-    to: *mut T,
-) -> Operand<T> {
-    for (vector, vectors) in strips(cols.div_ceil(S::LANES), TileTable::<S, T>::VECTORS) {
+    to: *mut E::Sum,
+) -> Operand<E::Sum> {
+    for (vector, vectors) in strips(cols.div_ceil(S::LANES), TileTable::<S, E::Sum>::VECTORS) {
         let col = vector * S::LANES;
         let width = vectors * S::LANES;
         simd.call(Panel {

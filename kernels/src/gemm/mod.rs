@@ -8,10 +8,16 @@
 //! * [`gemv`]: a single row, which packs nothing.
 //! * [`packed`]: operands packed once for many products.
 //! * [`driver`]: the loops around the tile.
+//! * [`element`]: the types of operands, and which machinery multiplies them.
+//! * [`amx`]: tiles of bf16 and the loops around them.
 
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod amx;
 mod blocking;
 #[allow(unsafe_code)]
 mod driver;
+mod element;
 mod epilogue;
 #[allow(unsafe_code)]
 mod gemv;
@@ -25,23 +31,27 @@ mod plan;
 use std::fmt;
 
 pub use blocking::Blocking;
+pub use element::{Element, SumsTo};
 use epilogue::{Bias, Store};
-use microkernel::TileTable;
 pub use packed::PackedB;
-use plan::{Multiply, Operand, Packing, Problem, Source};
+use plan::{Multiply, Operand, Problem, Source, Steps};
 
 use crate::dispatch::Isa;
 use crate::error::{Error, Result, check_len};
 use crate::exec::Exec;
 use crate::ops::Activation;
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::Float;
 use crate::view::{MatMut, MatRef};
 
 /// `C <- alpha * A * B + beta * C` for A `m x k`, B `k x n`, C `m x n` of any strides.
 ///
+/// A and B are `f32`, `f64`, [`bf16`](crate::bf16) or [`f16`](crate::f16). Halves are summed in
+/// `f32` over the whole of k, and their C, factors and bias are `f32`.
+///
 /// C is not read where `beta` is zero, so it may hold anything, NaN too. With `k = 0` the product
 /// is zero. The error of each element is at most `k * eps * sum |a_i| |b_i|` times `|alpha|`, plus
-/// one rounding each for alpha, beta and the sum.
+/// one rounding each for alpha, beta and the sum. On the path `amx`, bf16 below 2^-126 counts as
+/// zero.
 ///
 /// # Errors
 /// If the shapes do not fit, or `TILEWISE_MAX_ISA` holds an unknown name.
@@ -54,21 +64,32 @@ use crate::view::{MatMut, MatRef};
 /// assert_eq!(c, [5.0, 11.0, 11.0, 25.0]);
 /// # Ok::<(), tilewise_kernels::Error>(())
 /// ```
-pub fn gemm<T: Float>(
+pub fn gemm<T: Float, E: SumsTo<T>>(
     alpha: T,
-    a: MatRef<'_, T>,
-    b: MatRef<'_, T>,
+    a: MatRef<'_, E>,
+    b: MatRef<'_, E>,
     beta: T,
     c: MatMut<'_, T>,
 ) -> Result<()> {
     Gemm::new(a, b)?.alpha(alpha).beta(beta).run(c, Exec::default())
 }
 
-/// A matrix product with all its options; see [`gemm`] for the plain one.
+/// A matrix product with all its options; see [`gemm`] for the plain one. Operands of `E`, which is
+/// `T` or a half of it, are summed in `T`, of which C is made.
+///
+/// ```
+/// use tilewise_kernels::{Exec, Gemm, MatMut, MatRef, bf16};
+/// let a = [1.0, 2.0, 3.0, 4.0].map(bf16::from_f32);
+/// let a = MatRef::new(&a, 2, 2)?;
+/// let mut c = [0.0_f32; 4];
+/// Gemm::new(a, a.t())?.bias(&[0.5, 0.0]).run(MatMut::new(&mut c, 2, 2)?, Exec::default())?;
+/// assert_eq!(c, [5.5, 11.0, 11.5, 25.0]);
+/// # Ok::<(), tilewise_kernels::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
-pub struct Gemm<'a, T> {
-    a: MatRef<'a, T>,
-    b: Rhs<'a, T>,
+pub struct Gemm<'a, T, E = T> {
+    a: MatRef<'a, E>,
+    b: Rhs<'a, E>,
     alpha: T,
     beta: T,
     bias: Option<&'a [T]>,
@@ -78,12 +99,12 @@ pub struct Gemm<'a, T> {
 
 /// The right operand.
 #[derive(Debug, Clone, Copy)]
-enum Rhs<'a, T> {
-    View(MatRef<'a, T>),
-    Packed(&'a PackedB<T>),
+enum Rhs<'a, E> {
+    View(MatRef<'a, E>),
+    Packed(&'a PackedB<E>),
 }
 
-impl<T: Float> Rhs<'_, T> {
+impl<E: Element> Rhs<'_, E> {
     #[inline]
     fn shape(&self) -> [usize; 2] {
         match self {
@@ -94,7 +115,7 @@ impl<T: Float> Rhs<'_, T> {
 
     /// Its elements or panels, and the layout of the panels.
     #[inline]
-    fn operand(&self) -> (Operand<T>, Option<[usize; 2]>) {
+    fn operand(&self) -> (Operand<E>, Option<[usize; 2]>) {
         match self {
             Self::View(b) => (operand(b), None),
             Self::Packed(b) => (b.operand(), Some(b.layout())),
@@ -102,13 +123,13 @@ impl<T: Float> Rhs<'_, T> {
     }
 }
 
-impl<'a, T: Float> Gemm<'a, T> {
+impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     /// `A * B`, with `alpha` one, `beta` zero, no bias and no activation.
     ///
     /// # Errors
     /// If A has not as many columns as B has rows.
     #[inline]
-    pub fn new(a: MatRef<'a, T>, b: MatRef<'a, T>) -> Result<Self> {
+    pub fn new(a: MatRef<'a, E>, b: MatRef<'a, E>) -> Result<Self> {
         Self::with_rhs(a, Rhs::View(b))
     }
 
@@ -128,12 +149,12 @@ impl<'a, T: Float> Gemm<'a, T> {
     /// # Ok::<(), tilewise_kernels::Error>(())
     /// ```
     #[inline]
-    pub fn with_packed(a: MatRef<'a, T>, b: &'a PackedB<T>) -> Result<Self> {
+    pub fn with_packed(a: MatRef<'a, E>, b: &'a PackedB<E>) -> Result<Self> {
         Self::with_rhs(a, Rhs::Packed(b))
     }
 
     #[inline]
-    fn with_rhs(a: MatRef<'a, T>, b: Rhs<'a, T>) -> Result<Self> {
+    fn with_rhs(a: MatRef<'a, E>, b: Rhs<'a, E>) -> Result<Self> {
         let [rows, cols] = b.shape();
         if a.cols() != rows {
             return Err(Error::shape(
@@ -196,17 +217,15 @@ impl<'a, T: Float> Gemm<'a, T> {
         let isa = self.path(exec)?;
         // Nothing is read or written through this: only its shape counts.
         let c = Operand { start: std::ptr::null(), strides: [self.b.shape()[1], 1] };
-        let multiply = self.multiply(c, exec);
-        let tile = isa.run::<T, _>(TileSize);
-        let tasks = multiply.tasks(tile);
-        Ok(GemmPlan { isa, tile, packing: multiply.packing(tile), tasks })
+        let steps = E::steps(isa, &self.multiply(c, exec));
+        Ok(GemmPlan { isa, steps })
     }
 
     /// The path that will run: the one that B was packed for, if it was.
     #[inline]
     fn path(&self, exec: Exec) -> Result<Isa> {
         match self.b {
-            Rhs::View(_) => exec.path(),
+            Rhs::View(_) => exec.path_for_halves().map(E::path_on),
             Rhs::Packed(b) => Ok(b.isa()),
         }
     }
@@ -235,12 +254,12 @@ impl<'a, T: Float> Gemm<'a, T> {
         }
         let strides = [c.row_stride(), c.col_stride()];
         let c = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
-        T::multiply(isa, self.multiply(c, exec));
+        E::multiply(isa, self.multiply(c, exec));
         Ok(())
     }
 
     #[inline]
-    fn multiply(&self, c: Operand<T>, exec: Exec) -> Multiply<'a, T> {
+    fn multiply(&self, c: Operand<T>, exec: Exec) -> Multiply<'a, E> {
         let bias = self.bias.map_or(Bias::None, Bias::PerColumn);
         let store = Store { alpha: self.alpha, beta: self.beta, bias, activation: self.activation };
         let (b, prepacked) = self.b.operand();
@@ -262,9 +281,7 @@ fn operand<T>(view: &MatRef<'_, T>) -> Operand<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GemmPlan {
     isa: Isa,
-    tile: [usize; 2],
-    packing: Packing,
-    tasks: usize,
+    steps: Steps,
 }
 
 impl GemmPlan {
@@ -275,30 +292,30 @@ impl GemmPlan {
 
     /// Rows and columns of the register tile.
     pub fn tile(&self) -> [usize; 2] {
-        self.tile
+        self.steps.tile
     }
 
     /// The block sizes.
     pub fn blocking(&self) -> Blocking {
-        self.packing.blocking
+        self.steps.packing.blocking
     }
 
     /// Whether A and B are copied into panels first.
     pub fn packs(&self) -> [bool; 2] {
-        [self.packing.a, self.packing.b].map(|source| source == Source::Pack)
+        [self.steps.packing.a, self.steps.packing.b].map(|source| source == Source::Pack)
     }
 
     /// Number of rectangles of C computed at once.
     pub fn tasks(&self) -> usize {
-        self.tasks
+        self.steps.tasks
     }
 }
 
 impl fmt::Display for GemmPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [rows, cols] = self.tile;
-        let Blocking { kc, mc, nc } = self.packing.blocking;
-        let [a, b] = [self.packing.a, self.packing.b].map(|source| match source {
+        let Steps { tile: [rows, cols], packing, tasks } = self.steps;
+        let Blocking { kc, mc, nc } = packing.blocking;
+        let [a, b] = [packing.a, packing.b].map(|source| match source {
             Source::InPlace => "in place",
             Source::Pack => "packed",
             Source::Prepacked(_) => "prepacked",
@@ -308,38 +325,7 @@ impl fmt::Display for GemmPlan {
             "{} tile {rows}x{cols}, kc {kc} mc {mc} nc {}, A {a}, B {b}, {} task(s)",
             self.isa,
             if nc == usize::MAX { "all".to_string() } else { nc.to_string() },
-            self.tasks
+            tasks
         )
-    }
-}
-
-/// The entry to all tiles of an element type. Not generic, so that the few hundred tiles are
-/// compiled once, in this crate, and not again in every crate that multiplies.
-pub trait Product: Sized {
-    /// Runs `work` on `isa`.
-    fn multiply(isa: Isa, work: Multiply<'_, Self>);
-}
-
-impl Product for f32 {
-    fn multiply(isa: Isa, work: Multiply<'_, Self>) {
-        isa.run(work);
-    }
-}
-
-impl Product for f64 {
-    fn multiply(isa: Isa, work: Multiply<'_, Self>) {
-        isa.run(work);
-    }
-}
-
-/// Rows and columns of the largest tile of an instruction set.
-struct TileSize;
-
-impl<T: Float> Kernel<T> for TileSize {
-    type Output = [usize; 2];
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, _simd: S) -> [usize; 2] {
-        [TileTable::<S, T>::ROWS, TileTable::<S, T>::COLS]
     }
 }

@@ -7,13 +7,16 @@
 //!   |   0   |   1   | 2 |                whole vectors; A is packed the same way, sideways
 //!   +-------+-------+---+
 //! ```
+//!
+//! Halves are widened on the way, so that the tiles see sums only.
 
+use super::element::Element;
 use crate::simd::{Float, Kernel, Simd};
 
 /// A panel to pack: `lanes x steps` values, written step by step.
-pub(super) struct Panel<T> {
+pub(super) struct Panel<E: Element> {
     /// The value of lane 0 at step 0.
-    pub(super) from: *const T,
+    pub(super) from: *const E,
     /// Distance between lanes (columns of B, rows of A).
     pub(super) lane_stride: usize,
     /// Distance between steps of k.
@@ -25,16 +28,18 @@ pub(super) struct Panel<T> {
     /// Steps of k.
     pub(super) steps: usize,
     /// Where `width * steps` values go.
-    pub(super) to: *mut T,
+    pub(super) to: *mut E::Sum,
 }
 
-impl<T: Float> Kernel<T> for Panel<T> {
+impl<E: Element> Kernel<E::Sum> for Panel<E> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, simd: S) {
-        if self.lane_stride == 1 {
+    fn run<S: Simd<E::Sum>>(self, simd: S) {
+        if self.lane_stride == 1 && E::IN_PLACE {
             self.copy_rows(simd);
+        } else if self.lane_stride == 1 {
+            self.widen_rows();
         } else if self.step_stride == 1 {
             self.transpose(simd);
         } else {
@@ -43,11 +48,11 @@ impl<T: Float> Kernel<T> for Panel<T> {
     }
 }
 
-impl<T: Float> Panel<T> {
+impl<E: Element> Panel<E> {
     /// Lanes are neighbours: every step is a contiguous copy.
     #[inline(always)]
-    fn copy_rows<S: Simd<T>>(&self, simd: S) {
-        let (mut from, mut to) = (self.from, self.to);
+    fn copy_rows<S: Simd<E::Sum>>(&self, simd: S) {
+        let (mut from, mut to) = (self.from.cast::<E::Sum>(), self.to);
         let whole = self.lanes / S::LANES * S::LANES;
         let tail = simd.tail(self.lanes - whole);
         let padded = simd.tail((self.width - whole).min(S::LANES));
@@ -71,9 +76,26 @@ impl<T: Float> Panel<T> {
         }
     }
 
+    /// Lanes are neighbours: every step is widened in one loop, which the compiler makes vectors of.
+    #[inline(always)]
+    fn widen_rows(&self) {
+        for step in 0..self.steps {
+            let from = self.from.wrapping_add(step * self.step_stride);
+            let to = self.to.wrapping_add(step * self.width);
+            // SAFETY: the caller of the kernel vouches for both panels; only lanes that exist are
+            // read.
+            unsafe {
+                for lane in 0..self.lanes {
+                    *to.add(lane) = (*from.add(lane)).widen();
+                }
+                to.add(self.lanes).write_bytes(0, self.width - self.lanes);
+            }
+        }
+    }
+
     /// Steps are neighbours: square blocks of vectors are turned in registers.
     #[inline(always)]
-    fn transpose<S: Simd<T>>(&self, simd: S) {
+    fn transpose<S: Simd<E::Sum>>(&self, simd: S) {
         /// The widest vector has this many lanes.
         const MOST: usize = 16;
         let blocks = self.steps / S::LANES * S::LANES;
@@ -85,7 +107,8 @@ impl<T: Float> Panel<T> {
                 for (i, row) in square.iter_mut().enumerate().take(exist) {
                     // SAFETY: lane `lane + i` exists, and LANES steps from `step` on.
                     *row = unsafe {
-                        simd.load_ptr(self.from.add((lane + i) * self.lane_stride + step))
+                        let from = self.from.add((lane + i) * self.lane_stride + step);
+                        if E::IN_PLACE { simd.load_ptr(from.cast()) } else { widened(simd, from) }
                     };
                 }
                 simd.transpose(&mut square[..S::LANES]);
@@ -109,13 +132,29 @@ impl<T: Float> Panel<T> {
                 // are read.
                 unsafe {
                     let value = if lane < self.lanes {
-                        *self.from.add(lane * self.lane_stride + step * self.step_stride)
+                        (*self.from.add(lane * self.lane_stride + step * self.step_stride)).widen()
                     } else {
-                        T::ZERO
+                        E::Sum::ZERO
                     };
                     *self.to.add(step * self.width + lane) = value;
                 }
             }
         }
     }
+}
+
+/// A vector of elements from `from` on, widened.
+///
+/// # Safety
+/// `LANES` elements must be readable.
+#[inline(always)]
+unsafe fn widened<E: Element, S: Simd<E::Sum>>(simd: S, from: *const E) -> S::V {
+    /// The widest vector has this many lanes.
+    const MOST: usize = 16;
+    let mut lanes = [E::Sum::ZERO; MOST];
+    for (i, lane) in lanes[..S::LANES].iter_mut().enumerate() {
+        // SAFETY: the caller vouches for LANES elements.
+        *lane = unsafe { *from.add(i) }.widen();
+    }
+    simd.load(&lanes)
 }

@@ -1,48 +1,52 @@
 //! Operands packed once and used many times: weights at inference, or one matrix against many.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use super::blocking::{Blocking, even_pieces};
 use super::driver::pack_columns;
+use super::element::Element;
+use super::microkernel::TileTable;
+use super::operand;
 use super::plan::Operand;
-use super::{TileSize, operand};
 use crate::buffer::AlignedVec;
 use crate::dispatch::{Isa, caches};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Exec;
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 use crate::view::MatRef;
 
 /// A right operand B, `k x n`, packed into panels for one instruction set.
 ///
 /// A product with it gives the same bits as with the matrix it was made from. It takes the memory
-/// of B, its columns rounded up to whole vectors.
-pub struct PackedB<T> {
-    panels: AlignedVec<T>,
+/// of B, its columns rounded up to whole vectors; halves for vector paths take that of `f32`, and
+/// for `amx` their own with columns rounded up to 16 and rows to 32.
+pub struct PackedB<E> {
+    panels: AlignedVec<E>,
     shape: [usize; 2],
     isa: Isa,
     /// Steps per block of k, and columns with padding.
     layout: [usize; 2],
 }
 
-impl<T: Float> PackedB<T> {
+impl<E: Element> PackedB<E> {
     /// Packs `b` for the fastest path here. One read of B and one write.
     ///
     /// # Errors
     /// If the panels would not fit the address space, or `TILEWISE_MAX_ISA` holds an unknown name.
-    pub fn new(b: MatRef<'_, T>) -> Result<Self> {
-        Self::for_isa(b, Exec::default().path()?)
+    pub fn new(b: MatRef<'_, E>) -> Result<Self> {
+        Self::for_isa(b, Exec::default().path_for_halves()?)
     }
 
-    /// Packs `b` for a given path.
+    /// Packs `b` for a given path, or the one that takes its type there.
     ///
     /// # Errors
     /// If the panels would not fit the address space.
-    pub fn for_isa(b: MatRef<'_, T>, isa: Isa) -> Result<Self> {
-        let [k, n] = [b.rows(), b.cols()];
-        let lanes = isa.run::<T, _>(Lanes);
+    pub fn for_isa(b: MatRef<'_, E>, isa: Isa) -> Result<Self> {
+        let isa = E::path_on(isa);
+        let shape = [b.rows(), b.cols()];
         let overflow = || {
-            let got = format!("{k} x {n}");
+            let got = format!("{} x {}", b.rows(), b.cols());
             Error::new(
                 ErrorKind::Overflow,
                 "packed matrix",
@@ -50,16 +54,13 @@ impl<T: Float> PackedB<T> {
                 got,
             )
         };
-        let padded = n.checked_next_multiple_of(lanes).ok_or_else(overflow)?;
-        let size = padded.checked_mul(k).ok_or_else(overflow)?;
-        let mut panels = AlignedVec::zeroed(size).ok_or_else(overflow)?;
-        let tile = isa.run::<T, _>(TileSize);
-        let kc = Blocking::new(size_of::<T>(), tile[1], caches()).fitted(k).kc;
-        let to = panels.as_mut_ptr();
-        if n > 0 {
-            isa.run(PackWhole { b: operand(&b), shape: [k, n], layout: [kc, padded], to });
+        let (layout, size) = E::packed_layout(isa, shape).ok_or_else(overflow)?;
+        let mut panels = AlignedVec::<E>::zeroed(size).ok_or_else(overflow)?;
+        let to = panels.as_mut_ptr().cast();
+        if b.cols() > 0 {
+            E::pack(isa, PackWhole { b: operand(&b), shape, layout, to });
         }
-        Ok(Self { panels, shape: [k, n], isa, layout: [kc, padded] })
+        Ok(Self { panels, shape, isa, layout })
     }
 
     /// Number of rows of B.
@@ -81,43 +82,54 @@ impl<T: Float> PackedB<T> {
         self.layout
     }
 
-    pub(super) fn operand(&self) -> Operand<T> {
+    pub(super) fn operand(&self) -> Operand<E> {
         Operand { start: self.panels.as_ptr(), strides: [0, 0] }
     }
 }
 
-impl<T> fmt::Debug for PackedB<T> {
+impl<E> fmt::Debug for PackedB<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [k, n] = self.shape;
         write!(f, "PackedB({k} x {n}, {})", self.isa)
     }
 }
 
-/// Elements per vector of an instruction set.
-struct Lanes;
+/// Steps per block of k and padded columns of a `shape` packed for vector tiles, and the elements
+/// that it takes the room of.
+pub(super) fn layout<E: Element>(isa: Isa, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
+    let [k, n] = shape;
+    let [lanes, cols] = isa.run(VectorAndTile::<E>(PhantomData));
+    let padded = n.checked_next_multiple_of(lanes)?;
+    let size = padded.checked_mul(k)?.checked_mul(size_of::<E::Sum>() / size_of::<E>())?;
+    let kc = Blocking::new(size_of::<E::Sum>(), cols, caches()).fitted(k).kc;
+    Some(([kc, padded], size))
+}
 
-impl<T: Float> Kernel<T> for Lanes {
-    type Output = usize;
+/// Elements per vector and columns per tile of an instruction set.
+struct VectorAndTile<E>(PhantomData<E>);
+
+impl<E: Element> Kernel<E::Sum> for VectorAndTile<E> {
+    type Output = [usize; 2];
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, _simd: S) -> usize {
-        S::LANES
+    fn run<S: Simd<E::Sum>>(self, _simd: S) -> [usize; 2] {
+        [S::LANES, TileTable::<S, E::Sum>::COLS]
     }
 }
 
 /// Packs all blocks of k, one after the other.
-struct PackWhole<T> {
-    b: Operand<T>,
-    shape: [usize; 2],
-    layout: [usize; 2],
-    to: *mut T,
+pub struct PackWhole<E: Element> {
+    pub(super) b: Operand<E>,
+    pub(super) shape: [usize; 2],
+    pub(super) layout: [usize; 2],
+    pub(super) to: *mut E::Sum,
 }
 
-impl<T: Float> Kernel<T> for PackWhole<T> {
+impl<E: Element> Kernel<E::Sum> for PackWhole<E> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, simd: S) {
+    fn run<S: Simd<E::Sum>>(self, simd: S) {
         let [k, n] = self.shape;
         let [kc, padded] = self.layout;
         for (step, steps) in even_pieces(k, kc) {

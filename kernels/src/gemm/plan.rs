@@ -2,11 +2,12 @@
 
 use super::blocking::{Blocking, K_BYTES};
 use super::driver::{Block, Region};
+use super::element::Element;
 use super::epilogue::Store;
 use super::microkernel::TileTable;
 use crate::dispatch::caches;
 use crate::parallel::Par;
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 
 /// Bytes of a B that no second-level cache holds.
 const LARGE_B_BYTES: usize = 2 << 20;
@@ -26,6 +27,7 @@ pub(super) struct Operand<T> {
 }
 
 impl<T> Operand<T> {
+    #[inline(always)]
     pub(super) fn at(&self, i: usize, j: usize) -> *const T {
         self.start.wrapping_add(i * self.strides[0] + j * self.strides[1])
     }
@@ -36,16 +38,25 @@ impl<T> Operand<T> {
     }
 }
 
+impl<E: Element> Operand<E> {
+    /// The same operand for the tiles, which read sums: only of elements that are their own sums.
+    #[inline(always)]
+    pub(super) fn in_place(self) -> Operand<E::Sum> {
+        assert!(E::IN_PLACE, "only what is made of sums is read in place");
+        Operand { start: self.start.cast(), strides: self.strides }
+    }
+}
+
 /// A product: `C <- f(alpha * A * B + beta * C + bias)`.
 #[derive(Clone, Copy)]
-pub(super) struct Problem<'a, T> {
-    pub(super) a: Operand<T>,
-    pub(super) b: Operand<T>,
+pub(super) struct Problem<'a, E: Element> {
+    pub(super) a: Operand<E>,
+    pub(super) b: Operand<E>,
     /// C; written through this address.
-    pub(super) c: Operand<T>,
+    pub(super) c: Operand<E::Sum>,
     /// Rows, columns, steps of k.
     pub(super) shape: [usize; 3],
-    pub(super) store: Store<'a, T>,
+    pub(super) store: Store<'a, E::Sum>,
 }
 
 /// Where the tiles read an operand.
@@ -73,7 +84,7 @@ pub(super) struct Packing {
     pub(super) b: Source,
 }
 
-impl<'a, T: Float> Problem<'a, T> {
+impl<E: Element> Problem<'_, E> {
     /// The same product with tiles that run along contiguous columns of C, if there are any: where
     /// its rows are the contiguous direction, or it is a single column, the transposed product.
     #[inline]
@@ -114,7 +125,11 @@ impl<'a, T: Float> Problem<'a, T> {
     #[inline]
     pub(super) fn packs(&self, tile: [usize; 2]) -> [bool; 2] {
         let [m, n, k] = self.shape;
-        let size = size_of::<T>();
+        if !E::IN_PLACE {
+            // Packing widens them.
+            return [true; 2];
+        }
+        let size = size_of::<E>();
         if m == 1 && self.b.strides.contains(&1) && self.c.strides[1] == 1 {
             // A single row reads B once, in whichever direction it is contiguous.
             return [false; 2];
@@ -136,7 +151,8 @@ impl<'a, T: Float> Problem<'a, T> {
     /// The blocks and what is packed; everything is where block sizes are forced.
     pub(super) fn packing(&self, tile: [usize; 2], forced: Option<Blocking>) -> Packing {
         let [a, b] = if forced.is_some() { [true; 2] } else { self.packs(tile) };
-        let wanted = forced.unwrap_or_else(|| Blocking::new(size_of::<T>(), tile[1], caches()));
+        let wanted =
+            forced.unwrap_or_else(|| Blocking::new(size_of::<E::Sum>(), tile[1], caches()));
         let mut blocking = wanted.fitted(self.shape[2]);
         if !b {
             // Nothing has to fit: rows of B are read as far as they go.
@@ -148,7 +164,7 @@ impl<'a, T: Float> Problem<'a, T> {
     /// The same for a B that was packed before, in blocks of `kc`, to `cols` columns.
     pub(super) fn packing_of_prepacked(&self, tile: [usize; 2], kc: usize, cols: usize) -> Packing {
         let [a, _] = self.packs(tile);
-        let blocking = Blocking { kc, ..Blocking::new(size_of::<T>(), tile[1], caches()) };
+        let blocking = Blocking { kc, ..Blocking::new(size_of::<E::Sum>(), tile[1], caches()) };
         Packing { blocking, a: Source::pack_if(a), b: Source::Prepacked(cols) }
     }
 
@@ -166,7 +182,7 @@ impl<'a, T: Float> Problem<'a, T> {
             Par::Auto => self.work() < 2 * GRAIN,
         };
         serial
-            && self.shape[2].saturating_mul(size_of::<T>()) <= K_BYTES
+            && self.shape[2].saturating_mul(size_of::<E>()) <= K_BYTES
             && self.packs(tile) == [false; 2]
     }
 }
@@ -180,15 +196,15 @@ fn stays_in_first_level(lines: usize, stride: usize) -> bool {
 }
 
 /// A product to be computed: plans and runs it on one instruction set.
-pub struct Multiply<'a, T> {
-    pub(super) problem: Problem<'a, T>,
+pub struct Multiply<'a, E: Element> {
+    pub(super) problem: Problem<'a, E>,
     pub(super) forced: Option<Blocking>,
     /// Block size and padded columns of a B that was packed before.
     pub(super) prepacked: Option<[usize; 2]>,
     pub(super) par: Par,
 }
 
-impl<T: Float> Multiply<'_, T> {
+impl<E: Element> Multiply<'_, E> {
     /// Where the operands are read, and in which blocks.
     pub(super) fn packing(&self, tile: [usize; 2]) -> Packing {
         match self.prepacked {
@@ -203,15 +219,16 @@ impl<T: Float> Multiply<'_, T> {
     }
 }
 
-impl<T: Float> Kernel<T> for Multiply<'_, T> {
+impl<E: Element> Kernel<E::Sum> for Multiply<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, simd: S) {
+    fn run<S: Simd<E::Sum>>(self, simd: S) {
         let Self { ref problem, forced, prepacked, par } = self;
-        let tile = [TileTable::<S, T>::ROWS, TileTable::<S, T>::COLS];
+        let tile = [TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS];
         if forced.is_none() && prepacked.is_none() && problem.is_direct(tile, par) {
             let Problem { a, b, c, shape, ref store } = *problem;
+            let [a, b] = [a, b].map(Operand::in_place);
             let finish = (!store.is_plain()).then_some(store);
             let scale = store.scale(true);
             return Block { a, b, c, shape, packed: [false; 2], origin: [0; 2], scale, finish }
@@ -219,6 +236,31 @@ impl<T: Float> Kernel<T> for Multiply<'_, T> {
         }
         let region =
             Region { problem: *problem, origin: [0; 2], tile, packing: self.packing(tile) };
-        par.divide(region, problem.grain(tile), &|piece: Region<'_, T>| simd.call(piece));
+        par.divide(region, problem.grain(tile), &|piece: Region<'_, E>| simd.call(piece));
+    }
+}
+
+/// How a product is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steps {
+    /// Rows and columns of the largest tile.
+    pub(super) tile: [usize; 2],
+    pub(super) packing: Packing,
+    /// Rectangles of C computed at once.
+    pub(super) tasks: usize,
+}
+
+/// Tells how [`Multiply`] would run.
+pub(super) struct Planning<'a, 'b, E: Element> {
+    pub(super) work: &'a Multiply<'b, E>,
+}
+
+impl<E: Element> Kernel<E::Sum> for Planning<'_, '_, E> {
+    type Output = Steps;
+
+    #[inline(always)]
+    fn run<S: Simd<E::Sum>>(self, _simd: S) -> Steps {
+        let tile = [TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS];
+        Steps { tile, packing: self.work.packing(tile), tasks: self.work.tasks(tile) }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use super::Kernel;
 use crate::dispatch::Isa;
+use crate::gemm::SumsTo;
 
 mod sealed {
     pub trait Sealed {}
@@ -17,7 +18,7 @@ mod sealed {
 pub trait Float:
     sealed::Sealed
     + super::math::Tables
-    + crate::gemm::Product
+    + SumsTo<Self>
     + Copy
     + Debug
     + Display
@@ -129,6 +130,8 @@ macro_rules! impl_float {
                     Isa::Avx2(token) => Simd::<$t>::call(token, kernel),
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx512(token) => Simd::<$t>::call(token, kernel),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Amx(token) => Simd::<$t>::call(token.vectors(), kernel),
                 }
             }
         }

@@ -1,13 +1,16 @@
-//! Matrix multiplication.
+//! Matrix multiplication, of floats and of halves.
 
 use arbitrary::{Arbitrary, Unstructured};
-use tilewise_kernels::{Activation, Blocking, Exec, Gemm, Isa, MatMut, MatRef, PackedB, naive};
+use tilewise_kernels::{
+    Activation, Blocking, Exec, Gemm, Isa, MatMut, MatRef, PackedB, bf16, f16, naive,
+};
 
 use super::activation::{ALL, forward_bound};
 use crate::compare::{Magnitude, expect, limited, same_bits};
 use crate::data::{Rng, Values, size};
 use crate::field::{Field, Layout};
 use crate::laws::{one_result, unexpected};
+use crate::multiplied::{Multiplied, Rounding};
 use crate::real::{Real, widen};
 
 /// Factors that matter: the special-cased ones, signs, and one that rounds.
@@ -77,11 +80,33 @@ impl Case {
 }
 
 /// The operands of a case.
-struct Operands<T> {
-    a: Vec<T>,
-    b: Vec<T>,
+struct Operands<T, E> {
+    a: Vec<E>,
+    b: Vec<E>,
     c: Vec<T>,
     bias: Vec<T>,
+}
+
+impl<T: Real, E: Multiplied<T>> Operands<T, E> {
+    fn new(case: &Case) -> Self {
+        let &Case { m, n, k, .. } = case;
+        let stream = |i: u64| Rng::new(case.seed, i);
+        // A repeated operand is what its field holds.
+        let held = |i: usize, shape: [usize; 2]| {
+            let values = case.values[i].fill::<T>(shape[0] * shape[1], &mut stream(i as u64));
+            let values: Vec<E> = values.into_iter().map(E::narrow).collect();
+            Field::new(case.layouts[i], shape, &values).values()
+        };
+        Self {
+            a: held(0, [m, k]),
+            b: held(1, [k, n]),
+            c: match case.beta {
+                0.0 => vec![T::NAN; m * n],
+                _ => case.values[2].fill(m * n, &mut stream(2)),
+            },
+            bias: case.values[2].fill(n, &mut stream(3)),
+        }
+    }
 }
 
 /// Checks `f32` and `f64`.
@@ -89,38 +114,38 @@ struct Operands<T> {
 /// # Errors
 /// What differs, where and by how much.
 pub fn check(isa: Isa, case: &Case) -> Result<(), String> {
-    check_as::<f32>(isa, case)?;
-    check_as::<f64>(isa, case)
+    check_as::<f32, f32>(isa, case)?;
+    check_as::<f64, f64>(isa, case)
 }
 
-fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
-    let &Case { m, n, k, .. } = case;
-    let stream = |i: u64| Rng::new(case.seed, i);
-    // A repeated operand is what its field holds.
-    let held = |layout, shape, values: Vec<T>| Field::new(layout, shape, &values).values();
-    let operands = Operands {
-        a: held(case.layouts[0], [m, k], case.values[0].fill(m * k, &mut stream(0))),
-        b: held(case.layouts[1], [k, n], case.values[1].fill(k * n, &mut stream(1))),
-        c: match case.beta {
-            0.0 => vec![T::NAN; m * n],
-            _ => case.values[2].fill(m * n, &mut stream(2)),
-        },
-        bias: case.values[2].fill(n, &mut stream(3)),
-    };
+/// Checks `bf16` and `f16`.
+///
+/// # Errors
+/// What differs, where and by how much.
+pub fn check_halves(isa: Isa, case: &Case) -> Result<(), String> {
+    check_as::<f32, bf16>(isa, case).map_err(|finding| format!("bf16: {finding}"))?;
+    check_as::<f32, f16>(isa, case).map_err(|finding| format!("f16: {finding}"))
+}
+
+fn check_as<T: Real, E: Multiplied<T>>(isa: Isa, case: &Case) -> Result<(), String> {
+    let operands = Operands::<T, E>::new(case);
     let got = one_result(isa, case.shift, |exec, shift| multiply(case, &operands, exec, shift))?;
     batch_and_packing_do_not_show(isa, case, &operands, &got)?;
-    let want = reference(case, &operands)?;
+    let seen = |values: &[E]| -> Vec<T> { values.iter().map(|x| x.seen_on(isa)).collect() };
+    let exact =
+        Operands { a: seen(&operands.a), b: seen(&operands.b), c: operands.c, bias: operands.bias };
+    let want = reference(case, &exact)?;
     for (at, (got, want)) in got.iter().zip(want).enumerate() {
-        let place = [at / n, at % n];
-        let bound = bound(case, &operands, place, want);
+        let place = [at / case.n, at % case.n];
+        let bound = bound(case, &exact, E::rounding(isa, case.k), place, want);
         expect("c", place, *got, want, bound)?;
     }
     Ok(())
 }
 
-fn multiply<T: Real>(
+fn multiply<T: Real, E: Multiplied<T>>(
     case: &Case,
-    operands: &Operands<T>,
+    operands: &Operands<T, E>,
     exec: Exec,
     shift: usize,
 ) -> Result<Vec<T>, String> {
@@ -135,7 +160,11 @@ fn multiply<T: Real>(
     c.intact("c").map(|()| c.values())
 }
 
-fn configured<'a, T: Real>(case: &Case, gemm: Gemm<'a, T>, bias: &'a [T]) -> Gemm<'a, T> {
+fn configured<'a, T: Real, E: Multiplied<T>>(
+    case: &Case,
+    gemm: Gemm<'a, T, E>,
+    bias: &'a [T],
+) -> Gemm<'a, T, E> {
     let [alpha, beta] = [case.alpha, case.beta].map(T::from_f64);
     let mut gemm = gemm.alpha(alpha).beta(beta).activation(case.activation);
     if case.bias {
@@ -149,10 +178,10 @@ fn configured<'a, T: Real>(case: &Case, gemm: Gemm<'a, T>, bias: &'a [T]) -> Gem
 
 /// Rows from `first` on, alone and with B packed beforehand, have the bits they have among all.
 /// Forced blocks are left out: packed panels come with blocks of their own.
-fn batch_and_packing_do_not_show<T: Real>(
+fn batch_and_packing_do_not_show<T: Real, E: Multiplied<T>>(
     isa: Isa,
     case: &Case,
-    operands: &Operands<T>,
+    operands: &Operands<T, E>,
     all: &[T],
 ) -> Result<(), String> {
     let &Case { m, n, k, .. } = case;
@@ -180,7 +209,7 @@ fn batch_and_packing_do_not_show<T: Real>(
 }
 
 /// The twin in f64, and then the extras that it leaves out.
-fn reference<T: Real>(case: &Case, operands: &Operands<T>) -> Result<Vec<f64>, String> {
+fn reference<T: Real>(case: &Case, operands: &Operands<T, T>) -> Result<Vec<f64>, String> {
     let &Case { m, n, k, .. } = case;
     let [a, b] = [widen(&operands.a), widen(&operands.b)];
     let mut c = widen(&operands.c);
@@ -204,11 +233,16 @@ fn factors<T: Real>(case: &Case) -> [f64; 2] {
 
 /// How far a correct element `(i, j)` may be from the reference `want`.
 ///
-/// A product a*b meets at most: 1 rounding of its own where multiplication and addition are not
-/// fused; kc - 1 in the sum of its block, in whatever order; 1 by alpha; one for each further block
-/// added to C, and kc + blocks <= k + 1; 1 by the bias. That is k + 3; beta * C meets no more. The
-/// activation multiplies the error by its Lipschitz constant and adds its own ulps.
-fn bound<T: Real>(case: &Case, operands: &Operands<T>, [i, j]: [usize; 2], want: f64) -> f64 {
+/// Beside the roundings of its sum, a product a*b meets one by alpha and one by the bias; beta * C
+/// meets no more. The activation multiplies the error by its Lipschitz constant and adds its own
+/// ulps.
+fn bound<T: Real>(
+    case: &Case,
+    operands: &Operands<T, T>,
+    rounding: Rounding,
+    [i, j]: [usize; 2],
+    want: f64,
+) -> f64 {
     let &Case { n, k, .. } = case;
     let [alpha, beta] = factors::<T>(case);
     let (mut magnitude, mut before_alpha) = (Magnitude::default(), Magnitude::default());
@@ -223,9 +257,9 @@ fn bound<T: Real>(case: &Case, operands: &Operands<T>, [i, j]: [usize; 2], want:
     if case.bias {
         magnitude.add(operands.bias[j].to_f64());
     }
-    let roundings = (k + 3) as f64;
+    let roundings = rounding.times + 2.0;
     // What overflows before a small alpha has overflowed; what underflows before it is scaled.
-    let underflow = roundings * T::LEAST * alpha.abs();
+    let underflow = (rounding.underflow + 2.0 * T::LEAST) * alpha.abs();
     let before = limited::<T>(before_alpha.total(), magnitude.bound::<T>(roundings) + underflow);
     let lipschitz = if case.activation == Activation::Sigmoid { 0.25 } else { 1.0 };
     lipschitz * before + forward_bound::<T>(case.activation, want)

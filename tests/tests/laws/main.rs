@@ -3,5 +3,6 @@
 
 mod edges;
 mod gradients;
+mod halves;
 mod properties;
 mod worked_numbers;

@@ -9,7 +9,7 @@ use proptest::prelude::{ProptestConfig, Strategy, any};
 use proptest::test_runner::{FileFailurePersistence, RngSeed, TestCaseError, TestRunner};
 use tilewise_kernels::Isa;
 use tilewise_tests::checks;
-use tilewise_tests::isas::each_isa;
+use tilewise_tests::isas::{each_isa, each_isa_for_halves};
 
 /// The cases of a usual run, always the same: what passed passes again, everywhere. To search among
 /// others, set `PROPTEST_RNG_SEED` to a number and `PROPTEST_CASES` to more of them.
@@ -21,7 +21,15 @@ fn holds<C>(cases: u32, check: fn(Isa, &C) -> Result<(), String>)
 where
     C: for<'a> Arbitrary<'a> + Debug,
 {
-    each_isa(|isa| {
+    holds_on(|test| each_isa(test), cases, check);
+}
+
+/// The same on the paths that `each` goes through.
+fn holds_on<C>(each: fn(&dyn Fn(Isa)), cases: u32, check: fn(Isa, &C) -> Result<(), String>)
+where
+    C: for<'a> Arbitrary<'a> + Debug,
+{
+    each(&|isa| {
         let kept = FileFailurePersistence::WithSource("regressions");
         // The environment has its say in this one.
         let usual = ProptestConfig::with_source_file(file!());
@@ -55,6 +63,11 @@ fn activations_match_their_twin() {
 #[test]
 fn products_match_their_twin() {
     holds(400, checks::gemm::check);
+}
+
+#[test]
+fn products_of_halves_match_their_twin() {
+    holds_on(|test| each_isa_for_halves(test), 300, checks::gemm::check_halves);
 }
 
 #[test]

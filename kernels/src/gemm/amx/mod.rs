@@ -1,0 +1,155 @@
+//! Products of bf16 matrices in AMX tiles.
+//!
+//! ```text
+//!   rows: for each block of mc rows of A and C
+//!     cols: for each block of nc columns of B and C      sums (mc x nc) stay in the second level
+//!       depth: for each block of kc steps of k           pack A (mc x kc) and B (kc x nc)
+//!         panel: for each panel of B (kc x 64)           stays in the first level
+//!           tile: for each panel of A (16 x kc)          passes by
+//! ```
+//!
+//! A sum goes on in the tile from block to block of k: what was stored is loaded as it was, so the
+//! bits of a result depend on k alone, whatever the block sizes. Bias, activation, the factors and C
+//! itself come when a sum is done.
+
+mod finish;
+mod loops;
+mod pack;
+mod tile;
+
+use half::bf16;
+use loops::Loops;
+use pack::PackColumns;
+use tile::{ABREAST, COLS, PAIRS, SIDE, STEPS, STRIP, Tiles};
+
+use super::blocking::Blocking;
+use super::driver::Region;
+use super::packed::PackWhole;
+use super::plan::{Multiply, Packing, Problem, Source, Steps};
+use crate::buffer::with_scratch;
+use crate::dispatch::{Amx, caches};
+use crate::simd::{Kernel, Simd};
+
+/// Rows and columns of the sums that the tiles hold.
+const TILE: [usize; 2] = [SIDE, COLS];
+
+/// Multiply-adds that one thread should have: about 20 microseconds of work.
+const GRAIN: usize = 1 << 24;
+
+/// Bytes of an operand that is packed as a whole because several blocks use it. A larger one is
+/// packed again for each.
+const KEPT_BYTES: usize = 64 << 20;
+
+/// How `work` would be done.
+pub(super) fn steps(work: &Multiply<'_, bf16>) -> Steps {
+    let tasks = work.par.tasks(work.problem.tiles(TILE), grain(&work.problem));
+    Steps { tile: TILE, packing: packing(work), tasks }
+}
+
+/// Does `work`.
+pub(super) fn multiply(amx: Amx, work: Multiply<'_, bf16>) {
+    let problem = work.problem;
+    let region = Region { problem, origin: [0; 2], tile: TILE, packing: packing(&work) };
+    work.par.divide(region, grain(&problem), &|piece: Region<'_, bf16>| {
+        Simd::<f32>::call(amx.vectors(), Rectangle { amx, region: &piece });
+    });
+}
+
+/// Padded steps and columns of a `k x n` packed, and the elements it takes the room of.
+pub(super) fn packed_layout([k, n]: [usize; 2]) -> Option<([usize; 2], usize)> {
+    let layout = [k.checked_next_multiple_of(STEPS)?, n.checked_next_multiple_of(SIDE)?];
+    Some((layout, layout[0].checked_mul(layout[1])?))
+}
+
+/// Packs a whole B.
+pub(super) fn pack(amx: Amx, work: PackWhole<bf16>) {
+    let PackWhole { b, shape, layout: [steps, _], to } = work;
+    let stride = steps / 2 * COLS;
+    Simd::<f32>::call(amx.vectors(), PackColumns { b, shape, to: to.cast(), stride, first: 0 });
+}
+
+fn grain(problem: &Problem<'_, bf16>) -> usize {
+    GRAIN.div_ceil(STRIP.saturating_mul(problem.shape[2].max(1)))
+}
+
+fn packing(work: &Multiply<'_, bf16>) -> Packing {
+    let wanted = work.forced.unwrap_or_else(|| Blocking::of_tiles(caches()));
+    let Blocking { kc, mc, nc } = wanted.fitted(work.problem.shape[2]);
+    let blocking = Blocking {
+        kc: kc.next_multiple_of(STEPS),
+        mc: mc.next_multiple_of(SIDE),
+        nc: nc.next_multiple_of(COLS),
+    };
+    let b = work.prepacked.map_or(Source::Pack, |[steps, _]| Source::Prepacked(steps));
+    Packing { blocking, a: Source::Pack, b }
+}
+
+/// A rectangle of C on one thread.
+struct Rectangle<'a> {
+    amx: Amx,
+    region: &'a Region<'a, bf16>,
+}
+
+impl Kernel<f32> for Rectangle<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, simd: S) {
+        let room = Room::new(self.region);
+        // A pair of halves takes the room of a sum.
+        with_scratch(room.total(), |scratch: *mut f32| {
+            let tiles = Tiles::configure(self.amx);
+            let packed = [scratch, scratch.wrapping_add(room.a)].map(<*mut f32>::cast);
+            let sums = scratch.wrapping_add(room.a + room.b);
+            Loops { simd, tiles, region: self.region, room, packed, sums }.blocks();
+        });
+    }
+}
+
+/// Sizes of a region in tiles, panels and steps of 32, and what its scratch memory holds.
+struct Room {
+    /// Panels of A, panels of B, steps: of the region, and of a block.
+    region: [usize; 3],
+    block: [usize; 3],
+    /// Whether all steps of the rows of a block, and all of B, are kept packed.
+    whole: [bool; 2],
+    /// Pairs of A and B, and sums.
+    a: usize,
+    b: usize,
+    sums: usize,
+}
+
+impl Room {
+    fn new(region: &Region<'_, bf16>) -> Self {
+        let [rows, cols, k] = region.problem.shape;
+        let Blocking { kc, mc, nc } = region.packing.blocking;
+        let all = [rows.div_ceil(SIDE), cols.div_ceil(COLS), k.div_ceil(STEPS)];
+        let most = [mc / SIDE, nc / COLS, kc / STEPS];
+        // A cut may leave a region without rows.
+        let block: [usize; 3] = std::array::from_fn(|i| most[i].min(all[i]).max(1));
+        // Strides of zero describe matrices larger than any memory.
+        let pairs = |panels: usize, steps: usize, tiles: usize| {
+            panels.saturating_mul(steps).saturating_mul(tiles * PAIRS)
+        };
+        let fits = |pairs: usize| pairs <= KEPT_BYTES / size_of::<u32>();
+        let (a, b) = (pairs(block[0], all[2], 1), pairs(all[1], all[2], ABREAST));
+        let whole = [block[1] < all[1] && fits(a), block[0] < all[0] && fits(b)];
+        let prepacked = matches!(region.packing.b, Source::Prepacked(_));
+        Self {
+            a: if whole[0] { a } else { pairs(block[0], block[2], 1) },
+            b: match (prepacked, whole[1]) {
+                (true, _) => 0,
+                (_, true) => b,
+                _ => pairs(block[1], block[2], ABREAST),
+            },
+            sums: if block[2] < all[2] { block[0] * block[1] * STRIP } else { STRIP },
+            region: all,
+            block,
+            whole,
+        }
+    }
+
+    fn total(&self) -> usize {
+        self.a + self.b + self.sums
+    }
+}

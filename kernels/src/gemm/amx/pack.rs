@@ -1,0 +1,169 @@
+//! Packing for tiles: an operand is cut into squares of 16 lanes (rows of A, columns of B) by 32
+//! steps of k, each of which becomes a tile of 1 KiB, padded with zeros.
+//!
+//! ```text
+//!   A: 16 rows of 16 pairs of steps        B: 16 pairs of steps of 16 columns
+//!   row 0  [k0 k1][k2 k3] ... [k30 k31]    k0 k1    [b00 b10][b01 b11] ... [b0F b1F]
+//!   row 1  [k0 k1][k2 k3] ... [k30 k31]    k2 k3    [b20 b30][b21 b31] ... [b2F b3F]
+//! ```
+
+use half::bf16;
+
+use super::super::plan::Operand;
+use super::tile::{ABREAST, PAIRS, SIDE, STEPS};
+use crate::simd::{Kernel, Simd};
+
+/// Sixteen lanes of an operand (`strides[0]` from lane to lane, `strides[1]` from step to step), of
+/// which some exist.
+#[derive(Clone, Copy)]
+struct Lanes {
+    from: Operand<bf16>,
+    exist: usize,
+}
+
+/// Tiles of A: panels of 16 rows, one after the other.
+pub(super) struct PackRows {
+    pub(super) a: Operand<bf16>,
+    /// Rows and steps that exist.
+    pub(super) shape: [usize; 2],
+    pub(super) to: *mut u32,
+    /// Pairs from panel to panel.
+    pub(super) stride: usize,
+}
+
+impl Kernel<f32> for PackRows {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, simd: S) {
+        let [rows, steps] = self.shape;
+        for (panel, row) in (0..rows).step_by(SIDE).enumerate() {
+            let from = Operand { start: self.a.at(row, 0), ..self.a };
+            let lanes = Lanes { from, exist: SIDE.min(rows - row) };
+            for (at, step) in (0..steps).step_by(STEPS).enumerate() {
+                let to = self.to.wrapping_add(panel * self.stride + at * PAIRS);
+                lanes.square::<S, true>(simd, [step, STEPS.min(steps - step)], to);
+            }
+        }
+    }
+}
+
+/// Tiles of B: panels of 64 columns, one after the other, each with its four tiles of a step side
+/// by side. The last panel has as many as it needs.
+pub(super) struct PackColumns {
+    pub(super) b: Operand<bf16>,
+    /// Steps and columns that exist.
+    pub(super) shape: [usize; 2],
+    pub(super) to: *mut u32,
+    /// Pairs from panel to panel.
+    pub(super) stride: usize,
+    /// Tiles of a panel, of those one above the other, that come before these.
+    pub(super) first: usize,
+}
+
+impl Kernel<f32> for PackColumns {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, simd: S) {
+        let [steps, cols] = self.shape;
+        let b = self.b.t();
+        // Rows of B are read as far as they go before the next ones.
+        for (at, step) in (0..steps).step_by(STEPS).enumerate() {
+            for (tile, col) in (0..cols).step_by(SIDE).enumerate() {
+                let panel = tile / ABREAST;
+                let abreast = ABREAST.min(cols.div_ceil(SIDE) - panel * ABREAST);
+                let above = (self.first + at) * abreast;
+                let place = panel * self.stride + (above + tile % ABREAST) * PAIRS;
+                let from = Operand { start: b.at(col, 0), ..b };
+                let lanes = Lanes { from, exist: SIDE.min(cols - col) };
+                let to = self.to.wrapping_add(place);
+                lanes.square::<S, false>(simd, [step, STEPS.min(steps - step)], to);
+            }
+        }
+    }
+}
+
+impl Lanes {
+    /// One tile from `step` on, of `steps` steps that exist. `BY_LANE`: its rows are lanes, as in A;
+    /// otherwise they are pairs of steps.
+    #[inline(always)]
+    fn square<S: Simd<f32>, const BY_LANE: bool>(
+        self,
+        simd: S,
+        [step, steps]: [usize; 2],
+        to: *mut u32,
+    ) {
+        let [lane_stride, step_stride] = self.from.strides;
+        let from = Operand { start: self.from.at(0, step), ..self.from };
+        let mut rows = [simd.zero(); SIDE];
+        let lanes_are_neighbours = lane_stride == 1 && step_stride != 1;
+        if lanes_are_neighbours {
+            for (pair, row) in rows[..steps.div_ceil(2)].iter_mut().enumerate() {
+                *row = interleaved(simd, from, pair, [self.exist, steps]);
+            }
+        } else {
+            for (lane, row) in rows[..self.exist].iter_mut().enumerate() {
+                *row = lane_of(simd, from, lane, steps);
+            }
+        }
+        if lanes_are_neighbours == BY_LANE {
+            simd.transpose(&mut rows);
+        }
+        for (i, row) in rows.into_iter().enumerate() {
+            // SAFETY: the caller of the kernel vouches for a whole tile at `to`.
+            unsafe { simd.store_ptr(row, to.wrapping_add(i * SIDE).cast()) };
+        }
+    }
+}
+
+/// Steps `2 * pair` and the one after it of up to 16 neighbouring lanes, as pairs.
+#[inline(always)]
+fn interleaved<S: Simd<f32>>(
+    simd: S,
+    from: Operand<bf16>,
+    pair: usize,
+    [lanes, steps]: [usize; 2],
+) -> S::V {
+    let even = halves::<SIDE>(from.at(0, 2 * pair), lanes);
+    let odd =
+        if 2 * pair + 1 < steps { halves(from.at(0, 2 * pair + 1), lanes) } else { [0; SIDE] };
+    let pairs: [u32; SIDE] = std::array::from_fn(|i| u32::from(even[i]) | u32::from(odd[i]) << 16);
+    // SAFETY: 16 values of 32 bits; which type they have does not matter to a load.
+    unsafe { simd.load_ptr(pairs.as_ptr().cast()) }
+}
+
+/// Up to 32 steps of a lane, as pairs.
+#[inline(always)]
+fn lane_of<S: Simd<f32>>(simd: S, from: Operand<bf16>, lane: usize, steps: usize) -> S::V {
+    let start = from.at(lane, 0);
+    if from.strides[1] == 1 && steps == STEPS {
+        // SAFETY: 32 halves, which are 16 values of 32 bits, exist from `start` on.
+        return unsafe { simd.load_ptr(start.cast()) };
+    }
+    let mut values = [0; STEPS];
+    if from.strides[1] == 1 {
+        values = halves(start, steps);
+    } else {
+        for (step, value) in values[..steps].iter_mut().enumerate() {
+            // SAFETY: step `step` of lane `lane` exists.
+            *value = unsafe { *from.at(lane, step) }.to_bits();
+        }
+    }
+    // SAFETY: 32 halves, which are 16 values of 32 bits.
+    unsafe { simd.load_ptr(values.as_ptr().cast()) }
+}
+
+/// The bits of `count` neighbours from `from` on, then zeros.
+#[inline(always)]
+fn halves<const N: usize>(from: *const bf16, count: usize) -> [u16; N] {
+    let from = from.cast::<u16>();
+    if count == N {
+        // SAFETY: callers name neighbours that exist; no alignment is asked.
+        return unsafe { from.cast::<[u16; N]>().read_unaligned() };
+    }
+    let mut values = [0; N];
+    // SAFETY: callers name neighbours that exist, at most N.
+    unsafe { values.as_mut_ptr().copy_from_nonoverlapping(from, count) };
+    values
+}

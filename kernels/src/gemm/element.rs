@@ -1,0 +1,171 @@
+//! What matrices are made of: each type, the type its products are summed in, and its machinery.
+
+use std::fmt::Debug;
+
+use half::{bf16, f16};
+
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+use super::packed::{PackWhole, layout};
+use super::plan::{Multiply, Planning, Steps};
+use crate::dispatch::Isa;
+use crate::simd::Float;
+
+/// What a matrix operand is made of: `f32`, `f64`, [`bf16`] or [`f16`]. Sealed: the methods take
+/// what only this crate can make.
+///
+/// Not generic over the instruction set, so that the few hundred tiles are compiled once, in this
+/// crate, and not again in every crate that multiplies.
+pub trait Element: Copy + Debug + PartialEq + Send + Sync + 'static {
+    /// What products of this type are summed in, and what C is made of.
+    type Sum: Float;
+    /// Whether the vector tiles can read operands of this type where they lie.
+    #[doc(hidden)]
+    const IN_PLACE: bool;
+
+    /// The same value in the type of the sums, exactly.
+    fn widen(self) -> Self::Sum;
+    /// The path that products of this type take where `isa` may be used.
+    #[doc(hidden)]
+    #[inline]
+    fn path_on(isa: Isa) -> Isa {
+        isa.without_tiles()
+    }
+    /// How `work` would be done on `isa`.
+    #[doc(hidden)]
+    fn steps(isa: Isa, work: &Multiply<'_, Self>) -> Steps;
+    /// Does `work` on `isa`.
+    #[doc(hidden)]
+    fn multiply(isa: Isa, work: Multiply<'_, Self>);
+    /// The layout of a packed B, and the elements of this type that it takes the room of.
+    #[doc(hidden)]
+    fn packed_layout(isa: Isa, shape: [usize; 2]) -> Option<([usize; 2], usize)>;
+    /// Packs a B.
+    #[doc(hidden)]
+    fn pack(isa: Isa, work: PackWhole<Self>);
+}
+
+/// Types whose products are summed in `T`: `T` itself, and for `f32` also [`bf16`] and [`f16`].
+pub trait SumsTo<T>: Element<Sum = T> {}
+
+impl SumsTo<Self> for f32 {}
+impl SumsTo<Self> for f64 {}
+impl SumsTo<f32> for bf16 {}
+impl SumsTo<f32> for f16 {}
+
+/// The members that send everything to the vector tiles.
+macro_rules! vector_tiles {
+    () => {
+        #[inline]
+        fn steps(isa: Isa, work: &Multiply<'_, Self>) -> Steps {
+            isa.run(Planning { work })
+        }
+        fn multiply(isa: Isa, work: Multiply<'_, Self>) {
+            isa.run(work);
+        }
+        fn packed_layout(isa: Isa, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
+            layout::<Self>(isa, shape)
+        }
+        fn pack(isa: Isa, work: PackWhole<Self>) {
+            isa.run(work);
+        }
+    };
+}
+
+macro_rules! float_element {
+    ($t:ident) => {
+        impl Element for $t {
+            type Sum = Self;
+            const IN_PLACE: bool = true;
+
+            #[inline(always)]
+            fn widen(self) -> Self {
+                self
+            }
+            vector_tiles!();
+        }
+    };
+}
+
+float_element!(f32);
+float_element!(f64);
+
+impl Element for f16 {
+    type Sum = f32;
+    const IN_PLACE: bool = false;
+
+    /// Integer arithmetic and one conversion: exact for every value whatever the modes of the
+    /// floating-point unit, and a loop of it becomes vectors on every path.
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        let bits = u32::from(self.to_bits());
+        let (sign, rest) = ((bits & 0x8000) << 16, (bits & 0x7FFF) << 13);
+        let magnitude = match rest {
+            // Zero and subnormal: a count of 2^-24.
+            0..0x0080_0000 => ((bits & 0x03FF) as f32 * (1.0 / (1 << 24) as f32)).to_bits(),
+            // Exponents are biased by 15 here, by 127 there; infinities and NaN keep the largest.
+            0x0080_0000..0x0F80_0000 => rest + ((127 - 15) << 23),
+            _ => rest + ((255 - 31) << 23),
+        };
+        f32::from_bits(sign | magnitude)
+    }
+    vector_tiles!();
+}
+
+impl Element for bf16 {
+    type Sum = f32;
+    const IN_PLACE: bool = false;
+
+    /// The upper half of an `f32`.
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+    #[inline]
+    fn path_on(isa: Isa) -> Isa {
+        isa
+    }
+    fn steps(isa: Isa, work: &Multiply<'_, Self>) -> Steps {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx(_) => amx::steps(work),
+            _ => isa.run(Planning { work }),
+        }
+    }
+    fn multiply(isa: Isa, work: Multiply<'_, Self>) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx(token) => amx::multiply(token, work),
+            _ => isa.run(work),
+        }
+    }
+    fn packed_layout(isa: Isa, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx(_) => amx::packed_layout(shape),
+            _ => layout::<Self>(isa, shape),
+        }
+    }
+    fn pack(isa: Isa, work: PackWhole<Self>) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx(token) => amx::pack(token, work),
+            _ => isa.run(work),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half_is_widened_exactly() {
+        for bits in 0..=u16::MAX {
+            let (small, brain) = (f16::from_bits(bits), bf16::from_bits(bits));
+            for (got, want) in [(small.widen(), small.to_f32()), (brain.widen(), brain.to_f32())] {
+                assert!(got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(), "{bits}");
+            }
+        }
+    }
+}
