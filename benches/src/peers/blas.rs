@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tilewise_kernels::{Float, MatMut, MatRef};
 
+use super::Native;
 use super::library::{function, open_first, open_with};
-use super::{Native, check_shapes};
+use super::product::check_shapes;
 
 /// `cblas_sgemm` and `cblas_dgemm`.
 type Gemm<T> = unsafe extern "C" fn(
@@ -71,7 +72,7 @@ fn files(which: Native) -> &'static [(&'static str, &'static str)] {
             &[("libscipy_openblas.so", "scipy_"), ("libopenblas.so.0", ""), ("libopenblas.so", "")]
         }
         Native::Blis => &[("libblis.so.4", ""), ("libblis.so", "")],
-        Native::OneDnn => &[],
+        Native::LibXsmm | Native::OneDnn => &[],
     }
 }
 
@@ -93,7 +94,7 @@ impl Blas {
                 Native::Mkl => mkl_threads(library, threads)?,
                 Native::OpenBlas => openblas_threads(library, prefix),
                 Native::Blis => blis_threads(library),
-                Native::OneDnn => None,
+                Native::LibXsmm | Native::OneDnn => None,
             };
             let version = described(which, library, prefix);
             let (file, threads) = (file.into(), AtomicUsize::new(0));
@@ -199,7 +200,7 @@ fn described(which: Native, library: &Library, prefix: &str) -> String {
             let kernels = blis_kernels(library).unwrap_or("unknown".into());
             format!("{version}, kernels {kernels}").into()
         }),
-        Native::OneDnn => None,
+        Native::LibXsmm | Native::OneDnn => None,
     };
     let said = said.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     if said.is_empty() { "unknown version".into() } else { said }

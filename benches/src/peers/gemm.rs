@@ -2,12 +2,7 @@
 
 use tilewise_kernels::{Float, MatMut, MatRef};
 
-use super::check_shapes;
-
-/// Strides as these crates want them. Views prove that every index fits `isize`.
-fn signed(stride: usize) -> isize {
-    stride as isize
-}
+use super::product::{check_shapes, signed};
 
 /// `C = A B` by the `gemm` crate.
 pub(super) fn gemm_crate<T: Float>(a: MatRef<T>, b: MatRef<T>, mut c: MatMut<T>, threads: usize) {

@@ -9,6 +9,9 @@
 #[cfg(feature = "peers")]
 #[allow(unsafe_code)]
 mod blas;
+#[cfg(feature = "all-peers")]
+#[allow(unsafe_code)]
+mod crates;
 #[cfg(feature = "peers")]
 #[allow(unsafe_code)]
 mod gemm;
@@ -17,23 +20,18 @@ mod gemm;
 mod library;
 #[cfg(feature = "peers")]
 #[allow(unsafe_code)]
+mod libxsmm;
+#[cfg(feature = "peers")]
+#[allow(unsafe_code)]
 mod onednn;
+mod product;
 
 use std::fmt;
 
-#[cfg(not(feature = "peers"))]
-pub use tilewise_kernels::Float as Element;
-use tilewise_kernels::{MatMut, MatRef};
+pub use product::{Element, multiply};
 
 /// The environment variable that lists directories of native libraries, separated by colons.
 pub const PEERS_VARIABLE: &str = "TILEWISE_PEERS";
-
-/// Element types whose matrices the peers multiply.
-#[cfg(feature = "peers")]
-pub trait Element: blas::CblasElement + gemm::MatrixMultiply + onednn::OneDnnElement {}
-
-#[cfg(feature = "peers")]
-impl<T: blas::CblasElement + gemm::MatrixMultiply + onednn::OneDnnElement> Element for T {}
 
 /// A crate, which may be built in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +40,12 @@ pub enum RustCrate {
     Gemm,
     /// The `matrixmultiply` crate.
     MatrixMultiply,
+    /// The `faer` crate.
+    Faer,
+    /// The `ndarray` crate, whose products are those of `matrixmultiply`.
+    NdArray,
+    /// The `nano-gemm` crate, which `faer` uses for small products.
+    NanoGemm,
 }
 
 /// A native library, which may be there when the program runs.
@@ -53,6 +57,8 @@ pub enum Native {
     OpenBlas,
     /// BLIS.
     Blis,
+    /// libxsmm, for products with a short side.
+    LibXsmm,
     /// oneDNN.
     OneDnn,
 }
@@ -68,21 +74,31 @@ pub enum Peer {
 
 impl RustCrate {
     /// All that are known.
-    pub const ALL: [Self; 2] = [Self::Gemm, Self::MatrixMultiply];
+    pub const ALL: [Self; 5] =
+        [Self::Gemm, Self::MatrixMultiply, Self::Faer, Self::NdArray, Self::NanoGemm];
 
     /// As in benchmark ids, which is the name of the package.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gemm => "gemm",
             Self::MatrixMultiply => "matrixmultiply",
+            Self::Faer => "faer",
+            Self::NdArray => "ndarray",
+            Self::NanoGemm => "nano-gemm",
         }
     }
 
     /// Whether it was built in and can run a case, `<op>/<dtype>/<shape>`, on exactly so many threads.
     pub fn can(self, case: &str, threads: usize) -> bool {
-        // matrixmultiply reads its thread count from the environment, once.
-        let able = threads == 1 || self != Self::MatrixMultiply;
-        able && ["f32", "f64"].iter().any(|dtype| is(case, "gemm", dtype)) && self.version().is_ok()
+        let Some(product) = Problem::product(case) else { return false };
+        let able = match self {
+            Self::Gemm | Self::Faer => true,
+            // matrixmultiply reads its thread count from the environment, once.
+            Self::MatrixMultiply | Self::NdArray => threads == 1,
+            // It packs nothing and cuts nothing into blocks.
+            Self::NanoGemm => threads == 1 && product.sizes.iter().all(|&size| size <= 64),
+        };
+        able && product.is_plain() && self.version().is_ok()
     }
 
     /// The version that this was built with.
@@ -90,8 +106,12 @@ impl RustCrate {
     /// # Errors
     /// If it was not.
     pub fn version(self) -> Result<&'static str, String> {
-        if !cfg!(feature = "peers") {
-            return Err("not built in: needs the feature peers".into());
+        let (feature, built) = match self {
+            Self::Gemm | Self::MatrixMultiply => ("peers", cfg!(feature = "peers")),
+            _ => ("all-peers", cfg!(feature = "all-peers")),
+        };
+        if !built {
+            return Err(format!("not built in: needs the feature {feature}"));
         }
         let lock = include_str!("../../../Cargo.lock");
         let package = format!("name = \"{}\"\nversion = \"", self.name());
@@ -102,7 +122,7 @@ impl RustCrate {
 
 impl Native {
     /// All that are known.
-    pub const ALL: [Self; 4] = [Self::Mkl, Self::OpenBlas, Self::Blis, Self::OneDnn];
+    pub const ALL: [Self; 5] = [Self::Mkl, Self::OpenBlas, Self::Blis, Self::LibXsmm, Self::OneDnn];
 
     /// As in benchmark ids.
     pub fn name(self) -> &'static str {
@@ -110,13 +130,25 @@ impl Native {
             Self::Mkl => "mkl",
             Self::OpenBlas => "openblas",
             Self::Blis => "blis",
+            Self::LibXsmm => "libxsmm",
             Self::OneDnn => "onednn",
         }
     }
 
     /// Whether it can run a case, `<op>/<dtype>/<shape>`, if it is here.
     pub fn knows(self, case: &str) -> bool {
-        is(case, "gemm", "f32") || (self != Self::OneDnn && is(case, "gemm", "f64"))
+        let Some(product) = Problem::product(case) else { return false };
+        match self {
+            Self::Mkl | Self::OpenBlas | Self::Blis => product.is_plain(),
+            // It cuts nothing into blocks, and reads a left operand (which by columns is our right one)
+            // only as it lies.
+            Self::LibXsmm => {
+                product.is_plain()
+                    && product.sizes.iter().any(|&size| size <= 128)
+                    && !["nt", "tt"].contains(&product.layout)
+            }
+            Self::OneDnn => product.dtype == "f32",
+        }
     }
 
     /// Whether it is here and can run a case on that many threads.
@@ -135,6 +167,8 @@ impl Native {
             #[cfg(feature = "peers")]
             Self::Mkl | Self::OpenBlas | Self::Blis => blas::version(self, threads),
             #[cfg(feature = "peers")]
+            Self::LibXsmm => libxsmm::version(threads),
+            #[cfg(feature = "peers")]
             Self::OneDnn => onednn::version(),
             #[cfg(not(feature = "peers"))]
             _ => Err("not built in: needs the feature peers".into()),
@@ -151,32 +185,27 @@ impl fmt::Display for Peer {
     }
 }
 
-fn is(case: &str, op: &str, dtype: &str) -> bool {
-    let rest = case.strip_prefix(op).and_then(|rest| rest.strip_prefix('/'));
-    rest.and_then(|rest| rest.strip_prefix(dtype)).is_some_and(|rest| rest.starts_with('/'))
+/// What the id of a matrix product says.
+struct Problem<'a> {
+    dtype: &'a str,
+    /// Rows, columns and depth.
+    sizes: [usize; 3],
+    /// Which operands are transposed, such as `tn`; empty where none is.
+    layout: &'a str,
 }
 
-/// `C = A B`.
-///
-/// # Panics
-/// If the shapes do not fit, if the peer cannot multiply that type, or if it is not there.
-pub fn multiply<T: Element>(who: Peer, a: MatRef<T>, b: MatRef<T>, c: MatMut<T>, threads: usize) {
-    match who {
-        #[cfg(feature = "peers")]
-        Peer::Crate(RustCrate::Gemm) => gemm::gemm_crate(a, b, c, threads),
-        #[cfg(feature = "peers")]
-        Peer::Crate(RustCrate::MatrixMultiply) => T::matrixmultiply(a, b, c),
-        #[cfg(feature = "peers")]
-        Peer::Native(Native::OneDnn) => T::onednn(a, b, c, threads),
-        #[cfg(feature = "peers")]
-        Peer::Native(which) => blas::multiply(which, a, b, c, threads),
-        #[cfg(not(feature = "peers"))]
-        _ => panic!("{who}: not built in"),
+impl<'a> Problem<'a> {
+    /// Of a `gemm/<dtype>/MxNxK[-<layout>]`; nothing of other operations.
+    fn product(case: &'a str) -> Option<Self> {
+        let (dtype, shape) = case.strip_prefix("gemm/")?.split_once('/')?;
+        let (sizes, layout) = shape.split_once('-').unwrap_or((shape, ""));
+        let mut sizes = sizes.split('x').map(|size| size.parse().ok());
+        let sizes = [sizes.next()??, sizes.next()??, sizes.next()??];
+        Some(Self { dtype, sizes, layout })
     }
-}
 
-/// What every product takes for granted.
-#[cfg(feature = "peers")]
-fn check_shapes<T>(a: &MatRef<T>, b: &MatRef<T>, c: &MatMut<T>) {
-    assert!(a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols());
+    /// Whether input and output are of one type that every library knows.
+    fn is_plain(&self) -> bool {
+        ["f32", "f64"].contains(&self.dtype)
+    }
 }

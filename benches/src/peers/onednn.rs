@@ -11,8 +11,8 @@ use std::sync::{Mutex, OnceLock};
 use libloading::os::unix::Library;
 use tilewise_kernels::{Float, MatMut, MatRef};
 
-use super::check_shapes;
 use super::library::{function, open_first};
+use super::product::check_shapes;
 
 /// Everything oneDNN makes is a pointer to something opaque, and every call returns 0 or what failed.
 type Handle = *mut c_void;

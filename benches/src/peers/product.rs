@@ -1,0 +1,68 @@
+//! Who multiplies matrices, and how each of them is called.
+
+#[cfg(not(feature = "peers"))]
+pub use tilewise_kernels::Float as Element;
+use tilewise_kernels::{MatMut, MatRef};
+
+use super::Peer;
+#[cfg(feature = "peers")]
+use super::{
+    Native, RustCrate, blas::CblasElement, gemm::MatrixMultiply, libxsmm::XsmmElement,
+    onednn::OneDnnElement,
+};
+
+#[cfg(feature = "all-peers")]
+use super::crates::CrateElement;
+#[cfg(all(feature = "peers", not(feature = "all-peers")))]
+use tilewise_kernels::Float as CrateElement;
+
+/// Element types whose matrices everybody multiplies.
+#[cfg(feature = "peers")]
+pub trait Element:
+    CblasElement + CrateElement + MatrixMultiply + OneDnnElement + XsmmElement
+{
+}
+
+#[cfg(feature = "peers")]
+impl<T: CblasElement + CrateElement + MatrixMultiply + OneDnnElement + XsmmElement> Element for T {}
+
+/// `C = A B`.
+///
+/// # Panics
+/// If the shapes do not fit, if the peer cannot multiply that type, or if it is not there.
+pub fn multiply<T: Element>(who: Peer, a: MatRef<T>, b: MatRef<T>, c: MatMut<T>, threads: usize) {
+    match who {
+        #[cfg(feature = "peers")]
+        Peer::Crate(RustCrate::Gemm) => super::gemm::gemm_crate(a, b, c, threads),
+        #[cfg(feature = "peers")]
+        Peer::Crate(RustCrate::MatrixMultiply) => T::matrixmultiply(a, b, c),
+        #[cfg(feature = "all-peers")]
+        Peer::Crate(RustCrate::Faer) => T::faer(a, b, c, threads),
+        #[cfg(feature = "all-peers")]
+        Peer::Crate(RustCrate::NdArray) => T::ndarray(a, b, c),
+        #[cfg(feature = "all-peers")]
+        Peer::Crate(RustCrate::NanoGemm) => T::nano_gemm(a, b, c),
+        #[cfg(feature = "peers")]
+        Peer::Native(Native::LibXsmm) => super::libxsmm::multiply(a, b, c),
+        #[cfg(feature = "peers")]
+        Peer::Native(Native::OneDnn) => T::onednn(a, b, c, threads),
+        #[cfg(feature = "peers")]
+        Peer::Native(which @ (Native::Mkl | Native::OpenBlas | Native::Blis)) => {
+            super::blas::multiply(which, a, b, c, threads);
+        }
+        #[cfg(not(feature = "all-peers"))]
+        _ => panic!("{who}: not built in"),
+    }
+}
+
+/// What every product takes for granted.
+#[cfg(feature = "peers")]
+pub(super) fn check_shapes<T>(a: &MatRef<T>, b: &MatRef<T>, c: &MatMut<T>) {
+    assert!(a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols());
+}
+
+/// Strides as crates want them. Views prove that every index fits `isize`.
+#[cfg(feature = "peers")]
+pub(super) fn signed(stride: usize) -> isize {
+    stride as isize
+}
