@@ -60,6 +60,10 @@ impl<'a, T: Float> Activate<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().activate)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         let Self { f, x, y } = self;
         match f {
             Activation::Identity => {
@@ -98,6 +102,10 @@ impl<'a, T: Float> ActivateBackward<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().activate_backward)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         let Self { f, y, dy, dx } = self;
         match f {
             Activation::Identity => {

@@ -3,6 +3,7 @@
 
 mod activation;
 mod batch_norm;
+pub(crate) mod compiled;
 mod cross_entropy;
 mod elementwise;
 mod optimizer;

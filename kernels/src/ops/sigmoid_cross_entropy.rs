@@ -62,7 +62,7 @@ impl<'a, T: Float> SigmoidCrossEntropy<'a, T> {
     /// # Errors
     /// If a target is not in [0, 1].
     pub fn loss(self, exec: Exec) -> Result<Loss<T>> {
-        self.total(None, exec)
+        (T::compiled().sigmoid_cross_entropy)(self, None, exec)
     }
 
     /// The loss, and in `dlogits` its derivative by the logits, under the reduction.
@@ -71,10 +71,10 @@ impl<'a, T: Float> SigmoidCrossEntropy<'a, T> {
     /// If a target is not in [0, 1] or `dlogits` has another length. Nothing is written then.
     pub fn loss_and_gradient(self, dlogits: &mut [T], exec: Exec) -> Result<Loss<T>> {
         check_len("dlogits", self.logits.len(), dlogits.len()).map_err(named)?;
-        self.total(Some(dlogits), exec)
+        (T::compiled().sigmoid_cross_entropy)(self, Some(dlogits), exec)
     }
 
-    fn total(self, dlogits: Option<&mut [T]>, exec: Exec) -> Result<Loss<T>> {
+    pub(crate) fn execute(self, dlogits: Option<&mut [T]>, exec: Exec) -> Result<Loss<T>> {
         let Self { logits, targets, reduction } = self;
         if let Some(i) = first_outside(targets, [T::ZERO, T::ONE], exec)? {
             let what = format!("target {i}");

@@ -43,6 +43,10 @@ impl<'a, T: Float> Exp<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().exp)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         map(ExpOf, self.x, self.y, exec)
     }
 }
@@ -69,6 +73,10 @@ impl<'a, T: Float> Ln<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().ln)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         map(LnOf, self.x, self.y, exec)
     }
 }

@@ -19,6 +19,7 @@ pub trait Float:
     sealed::Sealed
     + super::math::Tables
     + SumsTo<Self>
+    + crate::ops::compiled::Compiled
     + Copy
     + Debug
     + Display

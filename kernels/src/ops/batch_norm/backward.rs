@@ -88,6 +88,10 @@ impl<'a, T: Float> BatchNormBackward<'a, T> {
     /// # Errors
     /// If a length does not fit, or `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, dy: &[T], grads: BatchNormGrads<'_, T>, exec: Exec) -> Result<()> {
+        (T::compiled().batch_norm_backward)(self, dy, grads, exec)
+    }
+
+    pub(crate) fn execute(self, dy: &[T], grads: BatchNormGrads<'_, T>, exec: Exec) -> Result<()> {
         let Self { x, dims, lines, relu } = self;
         let BatchNormGrads { dx, dgamma, dbeta } = grads;
         dims.check("batch norm gradient dy", dy.len())?;

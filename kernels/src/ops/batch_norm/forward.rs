@@ -67,6 +67,10 @@ impl<'a, T: Float> BatchNormForward<'a, T> {
     /// # Errors
     /// If a length does not fit, or `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, y: &mut [T], stats: &mut BatchStats<T>, exec: Exec) -> Result<()> {
+        (T::compiled().batch_norm_forward)(self, y, stats, exec)
+    }
+
+    pub(crate) fn execute(self, y: &mut [T], stats: &mut BatchStats<T>, exec: Exec) -> Result<()> {
         let Self { x, dims, affine, epsilon, relu } = self;
         dims.check("batch norm output", y.len())?;
         stats.check(dims.channels)?;

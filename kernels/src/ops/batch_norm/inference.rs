@@ -74,6 +74,10 @@ impl<'a, T: Float> BatchNormInference<'a, T> {
     /// # Errors
     /// If the length does not fit, or `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, y: &mut [T], exec: Exec) -> Result<()> {
+        (T::compiled().batch_norm_inference)(self, y, exec)
+    }
+
+    pub(crate) fn execute(self, y: &mut [T], exec: Exec) -> Result<()> {
         let Self { x, dims, lines, relu } = self;
         dims.check("batch norm output", y.len())?;
         let isa = exec.path()?;

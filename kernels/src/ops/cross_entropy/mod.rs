@@ -8,7 +8,8 @@
 
 mod rows;
 
-use self::rows::{BLOCK, Block, Matrices, Rows, Rules};
+pub(crate) use self::rows::Matrices;
+use self::rows::{BLOCK, Block, Rows, Rules};
 use super::range::first_outside;
 use super::rows::{check_rows, check_shape, row_grain};
 use crate::buffer::with_zeros;
@@ -126,8 +127,7 @@ impl<'a, T: Float> SoftmaxCrossEntropy<'a, T> {
     /// If a label is neither a class nor ignored, a probability or class weight is negative or not
     /// finite, the smoothing is outside [0, 1], or there is not one class weight per class.
     pub fn loss(self, exec: Exec) -> Result<Loss<T>> {
-        let plan = self.plan(self.logits.cols(), exec)?;
-        plan.loss(Matrices::Logits(self.logits), None, exec)
+        (T::compiled().cross_entropy)(self.map(Matrices::Logits), None, exec)
     }
 
     /// The loss, and in `dlogits` its derivative by the logits, under the reduction.
@@ -139,8 +139,8 @@ impl<'a, T: Float> SoftmaxCrossEntropy<'a, T> {
         check_shape("dlogits", &self.logits, [dlogits.rows(), dlogits.cols()]).map_err(named)?;
         check_rows("dlogits", dlogits.has_contiguous_rows(), dlogits.col_stride())
             .map_err(named)?;
-        let plan = self.plan(self.logits.cols(), exec)?;
-        plan.loss(Matrices::Apart(self.logits, dlogits), None, exec)
+        let whole = self.map(|logits| Matrices::Apart(logits, dlogits));
+        (T::compiled().cross_entropy)(whole, None, exec)
     }
 
     /// The loss of each row, weighted but not reduced; 0 for ignored rows.
@@ -149,9 +149,7 @@ impl<'a, T: Float> SoftmaxCrossEntropy<'a, T> {
     /// As [`loss`](Self::loss), and if `out` has not one place per row. Nothing is written then.
     pub fn losses(self, out: &mut [T], exec: Exec) -> Result<()> {
         check_len("losses", self.logits.rows(), out.len()).map_err(named)?;
-        let plan = self.plan(self.logits.cols(), exec)?;
-        plan.loss(Matrices::Logits(self.logits), Some(out), exec)?;
-        Ok(())
+        (T::compiled().cross_entropy)(self.map(Matrices::Logits), Some(out), exec).map(drop)
     }
 }
 
@@ -171,8 +169,7 @@ impl<'a, T: Float> SoftmaxCrossEntropy<'a, T, MatMut<'a, T>> {
     /// # Errors
     /// As [`loss`](SoftmaxCrossEntropy::loss). The logits are left as they are then.
     pub fn replace_by_gradient(self, exec: Exec) -> Result<Loss<T>> {
-        let plan = self.plan(self.logits.cols(), exec)?;
-        plan.loss(Matrices::InPlace(self.logits), None, exec)
+        (T::compiled().cross_entropy)(self.map(Matrices::InPlace), None, exec)
     }
 }
 
@@ -225,6 +222,21 @@ impl<'a, T: Float, Z> SoftmaxCrossEntropy<'a, T, Z> {
     #[must_use]
     pub fn class_weights(self, weights: &'a [T]) -> Self {
         Self { class_weights: Some(weights), ..self }
+    }
+
+    /// The same with the logits brought into another form.
+    fn map<Y>(self, form: impl FnOnce(Z) -> Y) -> SoftmaxCrossEntropy<'a, T, Y> {
+        let Self { logits, targets, reduction, ignore_index, label_smoothing, class_weights } =
+            self;
+        let logits = form(logits);
+        SoftmaxCrossEntropy {
+            logits,
+            targets,
+            reduction,
+            ignore_index,
+            label_smoothing,
+            class_weights,
+        }
     }
 
     /// Checks everything that `new` could not, and finds what the rows weigh together.
@@ -299,6 +311,14 @@ impl<'a, T: Float, Z> SoftmaxCrossEntropy<'a, T, Z> {
         let (row, class) = (at / t.cols(), at % t.cols());
         let what = format!("target probability of row {row}, class {class}");
         Err(named(Error::value(what, "a finite value of at least 0", t.at(row, class))))
+    }
+}
+
+impl<T: Float> SoftmaxCrossEntropy<'_, T, Matrices<'_, T>> {
+    /// The loss; the row losses and gradients are written where wanted.
+    pub(crate) fn execute(self, losses: Option<&mut [T]>, exec: Exec) -> Result<Loss<T>> {
+        let plan = self.plan(self.logits.cols(), exec)?;
+        plan.loss(self.logits, losses, exec)
     }
 }
 

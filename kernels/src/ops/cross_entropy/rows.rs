@@ -30,7 +30,8 @@ impl<T: Float> Rules<'_, T> {
 }
 
 /// Where the logits are and the gradient goes.
-pub(super) enum Matrices<'a, T> {
+#[derive(Debug)]
+pub(crate) enum Matrices<'a, T> {
     /// No gradient is wanted.
     Logits(MatRef<'a, T>),
     /// It goes to another matrix.

@@ -52,6 +52,16 @@ impl RmsPropStep {
         square: &mut [T],
         exec: Exec,
     ) -> Result<()> {
+        (T::compiled().rmsprop)(self, params, grads, square, exec)
+    }
+
+    pub(crate) fn execute<T: Float>(
+        &self,
+        params: &mut [T],
+        grads: &[T],
+        square: &mut [T],
+        exec: Exec,
+    ) -> Result<()> {
         let rule = self.rule()?;
         check_lengths("rmsprop", params, grads, &[(SQUARE, square)])?;
         apply(rule, params, grads, [square], exec)
@@ -62,6 +72,14 @@ impl RmsPropStep {
     /// # Errors
     /// As [`run`](Self::run), naming the tensor; nothing is written then.
     pub fn run_many<T: Float>(
+        &self,
+        tensors: &mut [StepTensor<'_, T, 1>],
+        exec: Exec,
+    ) -> Result<()> {
+        (T::compiled().rmsprop_many)(self, tensors, exec)
+    }
+
+    pub(crate) fn execute_many<T: Float>(
         &self,
         tensors: &mut [StepTensor<'_, T, 1>],
         exec: Exec,
@@ -167,6 +185,17 @@ impl AdamStep {
         step: u64,
         exec: Exec,
     ) -> Result<()> {
+        (T::compiled().adam)(self, params, grads, moments, step, exec)
+    }
+
+    pub(crate) fn execute<T: Float>(
+        &self,
+        params: &mut [T],
+        grads: &[T],
+        moments: Moments<'_, T>,
+        step: u64,
+        exec: Exec,
+    ) -> Result<()> {
         let Moments { first, second } = moments;
         let rule = self.rule(step)?;
         let state = [(MOMENTS[0], &*first), (MOMENTS[1], &*second)];
@@ -180,6 +209,15 @@ impl AdamStep {
     /// # Errors
     /// As [`run`](Self::run), naming the tensor; nothing is written then.
     pub fn run_many<T: Float>(
+        &self,
+        tensors: &mut [StepTensor<'_, T, 2>],
+        step: u64,
+        exec: Exec,
+    ) -> Result<()> {
+        (T::compiled().adam_many)(self, tensors, step, exec)
+    }
+
+    pub(crate) fn execute_many<T: Float>(
         &self,
         tensors: &mut [StepTensor<'_, T, 2>],
         step: u64,

@@ -28,6 +28,15 @@ impl SgdStep {
     /// # Errors
     /// If the lengths differ or a hyperparameter is outside its domain; nothing is written then.
     pub fn run<T: Float>(&self, params: &mut [T], grads: &[T], exec: Exec) -> Result<()> {
+        (T::compiled().sgd)(self, params, grads, exec)
+    }
+
+    pub(crate) fn execute<T: Float>(
+        &self,
+        params: &mut [T],
+        grads: &[T],
+        exec: Exec,
+    ) -> Result<()> {
         let rule = self.rule()?;
         check_lengths("sgd", params, grads, &[])?;
         apply(rule, params, grads, [], exec)
@@ -38,6 +47,14 @@ impl SgdStep {
     /// # Errors
     /// As [`run`](Self::run), naming the tensor; nothing is written then.
     pub fn run_many<T: Float>(
+        &self,
+        tensors: &mut [StepTensor<'_, T, 0>],
+        exec: Exec,
+    ) -> Result<()> {
+        (T::compiled().sgd_many)(self, tensors, exec)
+    }
+
+    pub(crate) fn execute_many<T: Float>(
         &self,
         tensors: &mut [StepTensor<'_, T, 0>],
         exec: Exec,
@@ -112,6 +129,16 @@ impl MomentumStep {
         velocity: &mut [T],
         exec: Exec,
     ) -> Result<()> {
+        (T::compiled().momentum)(self, params, grads, velocity, exec)
+    }
+
+    pub(crate) fn execute<T: Float>(
+        &self,
+        params: &mut [T],
+        grads: &[T],
+        velocity: &mut [T],
+        exec: Exec,
+    ) -> Result<()> {
         let rule = self.rule()?;
         check_lengths("momentum", params, grads, &[("velocity", velocity)])?;
         match self.form {
@@ -125,6 +152,14 @@ impl MomentumStep {
     /// # Errors
     /// As [`run`](Self::run), naming the tensor; nothing is written then.
     pub fn run_many<T: Float>(
+        &self,
+        tensors: &mut [StepTensor<'_, T, 1>],
+        exec: Exec,
+    ) -> Result<()> {
+        (T::compiled().momentum_many)(self, tensors, exec)
+    }
+
+    pub(crate) fn execute_many<T: Float>(
         &self,
         tensors: &mut [StepTensor<'_, T, 1>],
         exec: Exec,

@@ -48,6 +48,10 @@ impl<'a, T: Float> ColumnSums<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().column_sums)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         let Self { x, out } = self;
         let isa = exec.path()?;
         let grain = grain(&x);
@@ -87,6 +91,10 @@ impl<'a, T: Float> ColumnMeanVar<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().column_mean_var)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         let Self { x, mean, var } = self;
         let isa = exec.path()?;
         let grain = grain(&x);

@@ -49,6 +49,10 @@ impl<'a, T: Float> RowSums<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().row_sums)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         let Self { x, out } = self;
         let isa = exec.path()?;
         let work = Rows { x, out, task: SumRow };
@@ -84,6 +88,10 @@ impl<'a, T: Float> ArgmaxRows<'a, T> {
     /// # Errors
     /// If an element is NaN, or `TILEWISE_MAX_ISA` holds an unknown name; nothing is written then.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().argmax_rows)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         let Self { x, out } = self;
         let isa = exec.path()?;
         let first_nan = AtomicUsize::new(usize::MAX);

@@ -113,6 +113,10 @@ impl<T: Float> Sum<'_, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<T> {
+        (T::compiled().sum)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<T> {
         let total = measure(Total, self.x, exec, |parts, _| parts.iter().sum())?;
         Ok(T::from_f64(total))
     }
@@ -124,6 +128,10 @@ impl<T: Float> Mean<'_, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<T> {
+        (T::compiled().mean)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<T> {
         let total: f64 = measure(Total, self.x, exec, |parts, _| parts.iter().sum())?;
         Ok(T::from_f64(total / self.x.len() as f64))
     }
@@ -135,6 +143,10 @@ impl<T: Float> MeanVar<'_, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<(T, T)> {
+        (T::compiled().mean_var)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<(T, T)> {
         let all = measure(Spread, self.x, exec, |parts, len| {
             let (mut all, mut count) = (Moment::default(), 0.0);
             for (i, part) in parts.chunks_exact(3).enumerate() {
@@ -155,6 +167,10 @@ impl<T: Float> Max<'_, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<T> {
+        (T::compiled().max)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<T> {
         Ok(T::from_f64(measure(Largest, self.x, exec, largest)?))
     }
 }
@@ -165,6 +181,10 @@ impl<T: Float> Argmax<'_, T> {
     /// # Errors
     /// If an element is NaN, or `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<usize> {
+        (T::compiled().argmax)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<usize> {
         let largest = Max { x: self.x }.run(exec)?;
         exec.path()?
             .run(Find { x: self.x, value: largest })
@@ -178,6 +198,10 @@ impl<T: Float> L2Norm<'_, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<T> {
+        (T::compiled().l2_norm)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<T> {
         let squares =
             |scale| measure(Squares { scale }, self.x, exec, |parts, _| parts.iter().sum());
         let plain: f64 = squares(T::ONE)?;

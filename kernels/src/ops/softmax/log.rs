@@ -61,6 +61,10 @@ impl<'a, T: Float> LogSoftmax<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().log_softmax)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         let isa = exec.path()?;
         let grain = row_grain(self.x.cols());
         exec.threads().divide(self, grain, &|piece| isa.run(piece));
@@ -141,6 +145,10 @@ impl<'a, T: Float> LogSoftmaxBackward<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().log_softmax_backward)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         zip_rows(LogSoftmaxGradRow, [self.y, self.dy], self.dx, exec)
     }
 }
@@ -202,6 +210,10 @@ impl<'a, T: Float> LogSumExp<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().log_sum_exp)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         let isa = exec.path()?;
         let grain = row_grain(self.x.cols());
         exec.threads().divide(self, grain, &|piece| isa.run(piece));

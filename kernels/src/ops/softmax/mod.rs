@@ -70,6 +70,10 @@ impl<'a, T: Float> Softmax<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().softmax)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         map_rows(SoftmaxRow, self.x, self.y, exec)
     }
 }
@@ -97,6 +101,10 @@ impl<'a, T: Float> SoftmaxBackward<'a, T> {
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, exec: Exec) -> Result<()> {
+        (T::compiled().softmax_backward)(self, exec)
+    }
+
+    pub(crate) fn execute(self, exec: Exec) -> Result<()> {
         zip_rows(SoftmaxGradRow, [self.y, self.dy], self.dx, exec)
     }
 }
