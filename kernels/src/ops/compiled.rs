@@ -12,6 +12,7 @@ use crate::simd::Float;
 
 /// Entries to the operations on `T`, one each.
 #[derive(Debug)]
+#[expect(clippy::type_complexity, reason = "an entry's type is what its operation takes and gives")]
 pub struct Table<T> {
     pub(super) activate: fn(Activate<'_, T>, Exec) -> Result<()>,
     pub(super) activate_backward: fn(ActivateBackward<'_, T>, Exec) -> Result<()>,
