@@ -179,6 +179,8 @@ pub struct Case {
     pub naive: bool,
     /// Whether this is a matrix product whose right operand can be packed before.
     pub packs: bool,
+    /// Our paths for it, the fastest last.
+    pub paths: fn() -> Result<&'static [Isa]>,
     prepare: Box<dyn Fn() -> Box<dyn Workload> + Send + Sync>,
 }
 
@@ -194,7 +196,17 @@ impl Case {
             Work::Flops(count) => (count, 0),
             Work::Bytes(count) => (0, count),
         };
-        Self { id, work, flops, bytes, held: bytes, naive: true, packs: false, prepare }
+        Self {
+            id,
+            work,
+            flops,
+            bytes,
+            held: bytes,
+            naive: true,
+            packs: false,
+            paths: available,
+            prepare,
+        }
     }
 
     /// The same with the floating-point operations of one call counted, too.
@@ -226,7 +238,7 @@ impl Case {
     /// # Panics
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn implementations(&self, threads: usize) -> Vec<Implementation> {
-        let paths = available().unwrap_or_else(|error| panic!("{error}"));
+        let paths = (self.paths)().unwrap_or_else(|error| panic!("{error}"));
         let mut list = Vec::new();
         if self.naive {
             list.push(Implementation::serial(Who::Naive));

@@ -10,7 +10,7 @@ use crate::cases::{Dtype, Family};
 /// The criterion suite of a family, with criterion's command line.
 pub fn bench(family: Family) {
     let mut criterion = configured().configure_from_args();
-    for dtype in [Dtype::F32, Dtype::F64] {
+    for dtype in Dtype::ALL {
         register(&mut criterion, family.cases(dtype));
     }
     criterion.final_summary();

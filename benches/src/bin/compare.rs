@@ -20,7 +20,7 @@ use tilewise_benches::noise::Watch;
 use tilewise_benches::record::{Line, Row, Writer};
 use tilewise_benches::worker::{self, Order, Worker};
 use tilewise_benches::{Case, Implementation, Native, Who, report};
-use tilewise_kernels::{Isa, available};
+use tilewise_kernels::Isa;
 
 /// The shortest sample, and the same in a hurry.
 const SAMPLE: Duration = Duration::from_millis(2);
@@ -98,6 +98,10 @@ enum What {
 enum Dtype {
     F32,
     F64,
+    /// Matrix products only
+    Bf16,
+    /// Matrix products only
+    F16,
 }
 
 /// A name as on the command line.
@@ -151,6 +155,8 @@ impl Options {
         let dtype = match self.dtype {
             Dtype::F32 => cases::Dtype::F32,
             Dtype::F64 => cases::Dtype::F64,
+            Dtype::Bf16 => cases::Dtype::Bf16,
+            Dtype::F16 => cases::Dtype::F16,
         };
         let wanted = |family: &Family| match self.what {
             What::Gemm => *family == Family::Gemm,
@@ -167,7 +173,11 @@ impl Options {
 
     /// Whether everything that was asked for was found.
     fn run(&self) -> Result<bool, String> {
-        let isa = Isa::best().map_err(|error| error.to_string())?;
+        let isa = match self.dtype {
+            Dtype::F32 | Dtype::F64 => Isa::best(),
+            Dtype::Bf16 | Dtype::F16 => Isa::best_for_halves(),
+        };
+        let isa = isa.map_err(|error| error.to_string())?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build();
         let pool = pool.map_err(|error| error.to_string())?;
         let (cases, found) = self.cases()?;
@@ -328,7 +338,7 @@ fn candidates(case: &Case, isa: Isa, threads: usize, paths: bool) -> Vec<Impleme
     }
     if paths {
         // The names have been read already, or `isa` would not be known.
-        let rest = available().unwrap_or_default().iter().filter(|&&other| other != isa);
+        let rest = (case.paths)().unwrap_or_default().iter().filter(|&&other| other != isa);
         list.extend(rest.map(|&other| Implementation { who: Who::Tilewise(other), threads }));
         if threads > 1 {
             list.push(Implementation::serial(Who::Tilewise(isa)));

@@ -2,13 +2,14 @@
 
 use std::str::FromStr;
 
-pub use crate::peers::Element;
-
-use tilewise_kernels::{Gemm, MatMut, MatRef, PackedB, naive};
+use tilewise_kernels::{
+    Float, Gemm, Isa, MatMut, MatRef, PackedB, SumsTo, available, available_for_halves, bf16, f16,
+    naive,
+};
 
 use crate::case::{Case, Implementation, Who, Work, Workload};
 use crate::data::{Random, append, assert_close};
-use crate::peers;
+use crate::peers::{self, Peer};
 
 /// Above this many multiplications the naive twin checks some rows only, and is not timed.
 const NAIVE_LIMIT: usize = 1 << 21;
@@ -87,14 +88,63 @@ pub fn shapes() -> Vec<Shape> {
     SHAPES.iter().map(|text| text.parse().expect("a valid shape")).collect()
 }
 
+/// What operands are made of whose products are summed in `T`.
+pub(crate) trait Operand<T: Float>: SumsTo<T> {
+    /// As in ids.
+    const NAME: &'static str;
+    /// The paths that multiply this type.
+    const PATHS: fn() -> tilewise_kernels::Result<&'static [Isa]>;
+
+    fn nearest(x: f64) -> Self;
+
+    /// `C = A B` by a peer.
+    fn by_peer(by: Peer, a: MatRef<Self>, b: MatRef<Self>, c: MatMut<T>, threads: usize);
+}
+
+macro_rules! impl_operand {
+    ($($t:ident to $sum:ident: $paths:path, $multiply:path;)*) => {$(
+        impl Operand<$sum> for $t {
+            const NAME: &'static str = stringify!($t);
+            const PATHS: fn() -> tilewise_kernels::Result<&'static [Isa]> = $paths;
+
+            fn nearest(x: f64) -> Self {
+                $t::from_f64(x)
+            }
+
+            fn by_peer(
+                by: Peer,
+                a: MatRef<Self>,
+                b: MatRef<Self>,
+                c: MatMut<$sum>,
+                threads: usize,
+            ) {
+                $multiply(by, a, b, c, threads);
+            }
+        }
+    )*};
+}
+
+/// Nobody else multiplies halves here.
+fn no_peer<E: Operand<f32>>(by: Peer, _: MatRef<E>, _: MatRef<E>, _: MatMut<f32>, _threads: usize) {
+    panic!("{by} multiplies no {}", E::NAME);
+}
+
+impl_operand! {
+    f32 to f32: available, peers::multiply;
+    f64 to f64: available, peers::multiply;
+    bf16 to f32: available_for_halves, no_peer;
+    f16 to f32: available_for_halves, no_peer;
+}
+
 /// One case per shape.
-pub fn cases<T: Element>(shapes: &[Shape]) -> Vec<Case> {
+pub(crate) fn cases<T: Float, E: Operand<T>>(shapes: &[Shape]) -> Vec<Case> {
     let case = |&shape: &Shape| {
         let Shape { m, n, k, .. } = shape;
-        let id = format!("gemm/{}/{m}x{n}x{k}{}", T::NAME, shape.layout());
+        let id = format!("gemm/{}/{m}x{n}x{k}{}", E::NAME, shape.layout());
         let work = Work::Flops(2 * shape.multiplications() as u64);
-        let bytes = (m * k + k * n + m * n) * size_of::<T>();
-        let mut case = Case::new(id, work, move || Product::<T>::new(shape)).moving(bytes);
+        let bytes = (m * k + k * n) * size_of::<E>() + m * n * size_of::<T>();
+        let mut case = Case::new(id, work, move || Product::<T, E>::new(shape)).moving(bytes);
+        case.paths = E::PATHS;
         case.naive = shape.multiplications() <= NAIVE_LIMIT;
         case.packs = true;
         case
@@ -102,12 +152,12 @@ pub fn cases<T: Element>(shapes: &[Shape]) -> Vec<Case> {
     shapes.iter().map(case).collect()
 }
 
-struct Product<T> {
+struct Product<T, E> {
     shape: Shape,
-    a: Vec<T>,
-    b: Vec<T>,
+    a: Vec<E>,
+    b: Vec<E>,
     /// B once more, for who wants it packed.
-    packed: Option<PackedB<T>>,
+    packed: Option<PackedB<E>>,
     c: Vec<T>,
 }
 
@@ -121,11 +171,16 @@ fn view<T>(data: &[T], [rows, cols]: [usize; 2], transposed: bool) -> MatRef<'_,
     view.expect("a matrix of this shape")
 }
 
-impl<T: Element> Product<T> {
+fn narrow<T: Float, E: Operand<T>>(values: Vec<f64>) -> Vec<E> {
+    values.into_iter().map(E::nearest).collect()
+}
+
+impl<T: Float, E: Operand<T>> Product<T, E> {
     fn new(shape: Shape) -> Self {
         let Shape { m, n, k, .. } = shape;
         let mut random = Random::new(2);
-        let (a, b) = (random.uniform(m * k, -1.0, 1.0), random.uniform(k * n, -1.0, 1.0));
+        let mut uniform = |len| narrow(random.uniform(len, -1.0, 1.0));
+        let (a, b) = (uniform(m * k), uniform(k * n));
         Self { shape, a, b, packed: None, c: vec![T::ZERO; m * n] }
     }
 
@@ -150,7 +205,7 @@ impl<T: Element> Product<T> {
     }
 }
 
-impl<T: Element> Workload for Product<T> {
+impl<T: Float, E: Operand<T>> Workload for Product<T, E> {
     fn run(&mut self, by: Implementation) {
         let Shape { m, n, k, a_transposed, b_transposed } = self.shape;
         let a = view(&self.a, [m, k], a_transposed);
@@ -164,7 +219,7 @@ impl<T: Element> Workload for Product<T> {
             return op.and_then(|op| op.run(c, exec)).expect("valid arguments");
         }
         match by.peer() {
-            Some(peer) => peers::multiply(peer, a, b, c, by.threads),
+            Some(peer) => E::by_peer(peer, a, b, c, by.threads),
             None => naive::gemm(T::ONE, a, b, T::ZERO, c),
         }
     }
@@ -184,8 +239,8 @@ impl<T: Element> Workload for Product<T> {
     fn verify(&mut self, by: Implementation) {
         let Shape { m, n, k, .. } = self.shape;
         let mut random = Random::new(3);
-        let a = std::mem::replace(&mut self.a, random.eighths(m * k));
-        let b = std::mem::replace(&mut self.b, random.eighths(k * n));
+        let a = std::mem::replace(&mut self.a, narrow(random.eighths(m * k)));
+        let b = std::mem::replace(&mut self.b, narrow(random.eighths(k * n)));
         self.c.fill(T::NAN);
         self.pack(by);
         self.run(by);

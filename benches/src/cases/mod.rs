@@ -12,7 +12,7 @@ pub mod softmax;
 pub mod training_step;
 pub mod vector_math;
 
-use tilewise_kernels::{MatMut, MatRef};
+use tilewise_kernels::{Float, MatMut, MatRef, bf16, f16};
 
 use crate::case::Case;
 
@@ -52,6 +52,10 @@ pub enum Dtype {
     F32,
     /// 64 bits.
     F64,
+    /// The upper half of `f32`. Only matrix products, which give `f32`.
+    Bf16,
+    /// IEEE half precision. Only matrix products, which give `f32`.
+    F16,
 }
 
 impl Family {
@@ -75,15 +79,17 @@ impl Family {
 
     /// Its cases. The kernels of all cases are compiled here, once, and not in every program that asks.
     pub fn cases(self, dtype: Dtype) -> Vec<Case> {
-        match dtype {
-            Dtype::F32 => self.of::<f32>(),
-            Dtype::F64 => self.of::<f64>(),
+        match (self, dtype) {
+            (Self::Gemm, _) => products(dtype, &gemm::shapes()),
+            (_, Dtype::F32) => self.of::<f32>(),
+            (_, Dtype::F64) => self.of::<f64>(),
+            (_, Dtype::Bf16 | Dtype::F16) => Vec::new(),
         }
     }
 
-    fn of<T: gemm::Element>(self) -> Vec<Case> {
+    fn of<T: Float>(self) -> Vec<Case> {
         match self {
-            Self::Gemm => gemm::cases::<T>(&gemm::shapes()),
+            Self::Gemm => Vec::new(),
             Self::BatchNorm => batch_norm::cases::<T>(),
             Self::CrossEntropy => cross_entropy::cases::<T>(),
             Self::Softmax => softmax::cases::<T>(),
@@ -97,11 +103,16 @@ impl Family {
 }
 
 impl Dtype {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F64, Self::Bf16, Self::F16];
+
     /// By its name in ids.
     fn named(name: &str) -> Option<Self> {
         match name {
             "f32" => Some(Self::F32),
             "f64" => Some(Self::F64),
+            "bf16" => Some(Self::Bf16),
+            "f16" => Some(Self::F16),
             _ => None,
         }
     }
@@ -110,8 +121,10 @@ impl Dtype {
 /// Matrix products of these shapes.
 pub fn products(dtype: Dtype, shapes: &[gemm::Shape]) -> Vec<Case> {
     match dtype {
-        Dtype::F32 => gemm::cases::<f32>(shapes),
-        Dtype::F64 => gemm::cases::<f64>(shapes),
+        Dtype::F32 => gemm::cases::<f32, f32>(shapes),
+        Dtype::F64 => gemm::cases::<f64, f64>(shapes),
+        Dtype::Bf16 => gemm::cases::<f32, bf16>(shapes),
+        Dtype::F16 => gemm::cases::<f32, f16>(shapes),
     }
 }
 
