@@ -3,8 +3,10 @@
 //!
 //! A record is meant to be published: it holds no names of hosts, users or directories.
 
+use std::collections::HashSet;
+use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -74,9 +76,44 @@ impl Row {
         self.id.rsplit_once('/').map_or(&self.id, |(case, _)| case)
     }
 
+    /// The operation.
+    pub fn op(&self) -> &str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &str {
+        self.id.split('/').nth(2).unwrap_or_default()
+    }
+
     /// The implementation.
     pub fn implementation(&self) -> &str {
         self.id.rsplit_once('/').map_or("", |(_, implementation)| implementation)
+    }
+
+    /// Whose code it is: the implementation without its threads and what was packed before.
+    pub fn who(&self) -> &str {
+        let who = self.without_threads();
+        who.strip_suffix("-packed").unwrap_or(who)
+    }
+
+    /// Whether an operand had been packed before the clock ran.
+    pub fn is_packed(&self) -> bool {
+        self.without_threads().ends_with("-packed")
+    }
+
+    /// Whether this is the executable specification.
+    pub fn is_naive(&self) -> bool {
+        self.who() == "naive"
+    }
+
+    fn without_threads(&self) -> &str {
+        let name = self.implementation();
+        let stem = name.strip_suffix("threads").and_then(|rest| rest.rsplit_once('-'));
+        match stem {
+            Some((stem, count)) if count.parse::<usize>().is_ok() => stem,
+            _ => name,
+        }
     }
 }
 
@@ -117,6 +154,9 @@ impl Writer {
     }
 }
 
+/// Bytes of the longest file that is read: hundreds of times more than a run of everything writes.
+const LONGEST: u64 = 64 << 20;
+
 /// A record as read.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -132,59 +172,152 @@ pub struct Record {
     pub noise: Option<Noise>,
     /// What is wrong with the file, each with its line: those lines are left out.
     pub broken: Vec<String>,
+    /// Lines of kinds that this version does not know, which are no fault of the file.
+    pub skipped: Vec<String>,
 }
 
 impl Record {
     /// Reads a file. Broken lines are left out and listed.
     ///
     /// # Errors
-    /// If it cannot be read at all, or its first line does not describe a machine.
+    /// If it cannot be read at all, is too long to be a record, or its first line does not describe a
+    /// machine.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let file = path.display();
-        let text = fs::read_to_string(path).map_err(|error| format!("{file}: {error}"))?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Self::parse(&name, &file.to_string(), &text)
+        let wrong = |error: io::Error| format!("{}: {error}", path.display());
+        let mut bytes = Vec::new();
+        File::open(path)
+            .map_err(wrong)?
+            .take(LONGEST + 1)
+            .read_to_end(&mut bytes)
+            .map_err(wrong)?;
+        if bytes.len() as u64 > LONGEST {
+            let most = LONGEST >> 20;
+            return Err(format!("{}: expected a record of at most {most} MiB", path.display()));
+        }
+        Self::parse(path, &String::from_utf8_lossy(&bytes))
     }
 
-    fn parse(name: &str, file: &str, text: &str) -> Result<Self, String> {
+    /// Reads the text of a file whose path appears in messages.
+    ///
+    /// # Errors
+    /// If its first line does not describe a machine.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, String> {
+        let wrong = |n: usize, why: &dyn Display| format!("{}:{}: {why}", path.display(), n + 1);
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let (_, first) = lines.next().ok_or_else(|| format!("{file}: the file is empty"))?;
-        let wrong = |n: usize, why: &dyn std::fmt::Display| format!("{file}:{}: {why}", n + 1);
+        let (n, first) =
+            lines.next().ok_or_else(|| format!("{}: the file is empty", path.display()))?;
         let machine = match serde_json::from_str(first) {
             Ok(Line::Machine(machine)) => *machine,
-            Ok(_) => return Err(wrong(0, &"expected the description of a machine first")),
-            Err(error) => return Err(wrong(0, &error)),
-        };
-        let (name, broken) = (name.to_owned(), Vec::new());
-        let (ceilings, rows) = (Vec::new(), Vec::new());
-        let mut record = Self { name, machine, ceilings, rows, noise: None, broken };
-        for (n, line) in lines {
-            match serde_json::from_str(line) {
-                Ok(Line::Ceiling(ceiling)) => record.ceilings.push(ceiling),
-                Ok(Line::Row(row)) => match fault(&row) {
-                    Some(why) => record.broken.push(wrong(n, &why)),
-                    None => record.rows.push(row),
-                },
-                Ok(Line::Noise(noise)) => record.noise = Some(noise),
-                Ok(Line::Machine(_)) => record.broken.push(wrong(n, &"a second machine")),
-                Err(error) => record.broken.push(wrong(n, &error)),
+            Ok(_) => return Err(wrong(n, &"expected the description of a machine first")),
+            Err(error) => {
+                return Err(wrong(n, &format!("expected the description of a machine: {error}")));
             }
+        };
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let (ceilings, rows) = (Vec::new(), Vec::new());
+        let (broken, skipped) = (Vec::new(), Vec::new());
+        let mut record = Self { name, machine, ceilings, rows, noise: None, broken, skipped };
+        let mut ids = HashSet::new();
+        for (n, line) in lines {
+            match record.add(line, &mut ids) {
+                Ok(()) => {}
+                Err(Refusal::Broken(why)) => record.broken.push(wrong(n, &why)),
+                Err(Refusal::Unknown(kind)) => {
+                    let why = format!("lines of kind {kind:?} are not known to this version");
+                    record.skipped.push(wrong(n, &why));
+                }
+            }
+        }
+        if record.rows.is_empty() {
+            record.broken.push(format!("{}: no row was measured", path.display()));
         }
         Ok(record)
     }
+
+    /// Takes a line. `ids` are those of the rows so far.
+    fn add(&mut self, line: &str, ids: &mut HashSet<String>) -> Result<(), Refusal> {
+        match serde_json::from_str(line).map_err(|error| Refusal::of(line, &error))? {
+            Line::Machine(_) => return Err(Refusal::Broken("a second machine".into())),
+            Line::Ceiling(ceiling) => {
+                if !(ceiling.rate > 0.0 && ceiling.rate < FASTEST) {
+                    let Ceiling { name, rate } = ceiling;
+                    let why = format!("{name}: expected a rate above 0, got {rate}");
+                    return Err(Refusal::Broken(why));
+                }
+                self.ceilings.push(ceiling);
+            }
+            Line::Noise(noise) => self.noise = Some(noise),
+            Line::Row(row) => {
+                if let Some(why) = fault(&row) {
+                    return Err(Refusal::Broken(why));
+                }
+                // The first stays: choosing among repetitions would be choosing the luckiest.
+                if !ids.insert(row.id.clone()) {
+                    let why = format!("{}: a second row of this id", row.id);
+                    return Err(Refusal::Broken(why));
+                }
+                self.rows.push(row);
+            }
+        }
+        Ok(())
+    }
 }
+
+/// Why a line is left out.
+enum Refusal {
+    Broken(String),
+    /// Of a kind that a newer version may know.
+    Unknown(String),
+}
+
+impl Refusal {
+    fn of(line: &str, error: &serde_json::Error) -> Self {
+        /// What every line has.
+        #[derive(Deserialize)]
+        struct Any {
+            kind: String,
+        }
+        match serde_json::from_str::<Any>(line) {
+            Ok(Any { kind })
+                if !["machine", "ceiling", "row", "noise"].contains(&kind.as_str()) =>
+            {
+                Self::Unknown(kind)
+            }
+            _ => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+/// Operations or bytes per second that no machine reaches.
+const FASTEST: f64 = 1e18;
+
+/// Seconds that no call takes: a day.
+const LONGEST_CALL: f64 = 86_400.0;
+
+/// Factors between two implementations, or to a ceiling, that no measurement shows.
+const FARTHEST: f64 = 1e9;
 
 /// What makes a row useless although it parses.
 fn fault(row: &Row) -> Option<String> {
-    if row.id.split('/').count() != 4 {
+    let parts: Vec<&str> = row.id.split('/').collect();
+    if parts.len() != 4 || parts.iter().any(|part| part.is_empty()) {
         return Some(format!("expected <op>/<dtype>/<shape>/<implementation>, got {:?}", row.id));
     }
-    let ordered = 0.0 < row.lower && row.lower <= row.median && row.median <= row.upper;
+    let Row { id, lower, median, upper, rounds, threads, .. } = row;
+    let ordered = 0.0 < *lower && lower <= median && median <= upper && *upper < LONGEST_CALL;
     if !ordered {
-        let Row { id, lower, median, upper, .. } = row;
-        return Some(format!("{id}: expected quartiles in order, got {lower}, {median}, {upper}"));
+        return Some(format!(
+            "{id}: expected quartiles in order, above 0 s and below a day, got {lower}, {median}, \
+             {upper}"
+        ));
+    }
+    if *rounds == 0 || *threads == 0 {
+        return Some(format!(
+            "{id}: expected at least one round and one thread, got {rounds} and {threads}"
+        ));
     }
     let ratios = [row.ratio, row.roofline];
-    let positive = ratios.iter().flatten().all(|ratio| *ratio > 0.0);
-    (!positive).then(|| format!("{}: expected positive ratios, got {ratios:?}", row.id))
+    let plausible = |ratio: &f64| (1.0 / FARTHEST..FARTHEST).contains(ratio);
+    (!ratios.iter().flatten().all(plausible))
+        .then(|| format!("{id}: expected plausible ratios, got {ratios:?}"))
 }

@@ -8,75 +8,168 @@ use tilewise_benches::record::Record;
 use tilewise_benches::report;
 
 const USAGE: &str = "\
-usage: report RECORD... [--html FILE]        (default: target/report.html)
-              [--fail-under R]               (fails where ours is below R times the best other)
-              [--baseline RECORD]            (lists what has become slower since)";
+usage: report RECORD... [OPTIONS]
+
+Prints the tables of records that `compare --record` made and writes one page about all of them.
+
+  --html FILE         where the page goes [default: target/report.html]
+  --fail-under R      fails where ours is below R times the best of the others
+  --baseline RECORD   also lists what of ours has become slower since that record
+  --readme FILE       rewrites the table between the marks of FILE; without RECORDs, of those that
+                      its first mark names, and nothing else is done
+  --check             with --readme: changes nothing, and fails if the table is not up to date
+  --help              this text
+
+Ends with 0; with 1 where --fail-under or --check fails, or a record was broken in part; with 2 where
+there was nothing to do it with: an unknown option, or no readable record.";
 
 fn main() -> ExitCode {
-    match Options::parse(std::env::args().skip(1)).and_then(|options| options.run()) {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(message) => {
+            eprintln!("report: {message}\nreport --help lists the options");
+            return ExitCode::from(2);
+        }
+    };
+    match options.run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(message) => {
             eprintln!("report: {message}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
 
+#[derive(Default)]
 struct Options {
     records: Vec<PathBuf>,
-    html: PathBuf,
+    html: Option<PathBuf>,
     fail_under: Option<f64>,
     baseline: Option<PathBuf>,
+    readme: Option<PathBuf>,
+    check: bool,
 }
 
 impl Options {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let html = "target/report.html".into();
-        let mut options = Self { records: Vec::new(), html, fail_under: None, baseline: None };
+    /// What the arguments say; nothing where they ask for help.
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut options = Self::default();
         while let Some(argument) = arguments.next() {
-            if !argument.starts_with("--") {
-                options.records.push(argument.into());
-                continue;
+            // An option's value may stand after `=`, too.
+            let (name, mut given) = match argument.split_once('=') {
+                Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+                _ => (&*argument, None),
+            };
+            let mut value = |what: &str| {
+                let value = given.take().or_else(|| arguments.next());
+                value.ok_or_else(|| format!("{name}: expected {what} after it, got nothing"))
+            };
+            match name {
+                "--help" | "-h" => return Ok(None),
+                "--check" => options.check = true,
+                "--html" => options.html = Some(value("a file")?.into()),
+                "--baseline" => options.baseline = Some(value("a record")?.into()),
+                "--readme" => options.readme = Some(value("a file")?.into()),
+                "--fail-under" => options.fail_under = Some(positive(name, &value("a ratio")?)?),
+                _ if name.starts_with('-') => return Err(format!("unknown option {name}")),
+                _ => options.records.push(argument.clone().into()),
             }
-            let value = arguments.next();
-            let value = value.ok_or_else(|| format!("{argument} needs a value\n{USAGE}"))?;
-            match argument.as_str() {
-                "--html" => options.html = value.into(),
-                "--baseline" => options.baseline = Some(value.into()),
-                "--fail-under" => {
-                    let ratio = value.parse().ok().filter(|ratio: &f64| *ratio > 0.0);
-                    let wrong = || format!("--fail-under: expected a positive ratio, got {value}");
-                    options.fail_under = Some(ratio.ok_or_else(wrong)?);
-                }
-                _ => return Err(format!("unknown option {argument}\n{USAGE}")),
+            if given.is_some() {
+                return Err(format!("{name}: expected no value, got {argument}"));
             }
         }
-        if options.records.is_empty() { Err(USAGE.into()) } else { Ok(options) }
+        options.checked().map(Some)
     }
 
-    /// Whether everything could be read and nothing is below the limit.
+    fn checked(self) -> Result<Self, String> {
+        if self.check && self.readme.is_none() {
+            return Err("--check: expected --readme FILE beside it".into());
+        }
+        if self.records.is_empty() && self.readme.is_none() {
+            return Err("expected at least one record".into());
+        }
+        Ok(self)
+    }
+
+    /// Whether everything could be read and nothing failed that was asked for.
     fn run(&self) -> Result<bool, String> {
-        let (records, mut good) = read(&self.records);
+        let mut good = true;
+        if let Some(readme) = &self.readme {
+            good &= self.headline(readme)?;
+            if self.records.is_empty() {
+                return Ok(good);
+            }
+        }
+        let (records, whole) = read(&self.records);
+        good &= whole;
         if records.is_empty() {
             return Err("no record could be read".into());
         }
+        let baseline = self.baseline.as_deref().map(Record::read).transpose()?;
         for record in &records {
             println!("{}", report::table(record));
         }
         if records.len() > 1 {
-            print_comparison(&records);
+            println!("{}", report::side_by_side(&records));
         }
-        if let Some(baseline) = &self.baseline {
-            print_regressions(&records, &Record::read(baseline)?);
+        if let Some(baseline) = &baseline {
+            print_regressions(&records, baseline);
         }
         if let Some(limit) = self.fail_under {
             good &= nothing_below(&records, limit);
         }
-        write(&self.html, &report::html::page(&records))?;
-        println!("page: {}", self.html.display());
+        let html = self.html.as_deref().unwrap_or(Path::new("target/report.html"));
+        write(html, &report::html::page(&records, baseline.as_ref()))?;
+        println!("page: {}", html.display());
         Ok(good)
     }
+
+    /// Rewrites or checks the table of a text.
+    fn headline(&self, file: &Path) -> Result<bool, String> {
+        let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
+        let text = fs::read_to_string(file).map_err(|error| wrong(&error))?;
+        let named = report::readme::records(&text).map_err(|why| wrong(&why))?;
+        // The mark's names are relative to the text, the command line's to where we are.
+        let home = file.parent().unwrap_or(Path::new(""));
+        let (names, paths): (Vec<PathBuf>, Vec<PathBuf>) = if self.records.is_empty() {
+            (named.clone(), named.iter().map(|name| home.join(name)).collect())
+        } else {
+            let inside = |path: &PathBuf| path.strip_prefix(home).unwrap_or(path).to_owned();
+            (self.records.iter().map(inside).collect(), self.records.clone())
+        };
+        if paths.is_empty() {
+            return Err(wrong(
+                &"its first mark names no record, and neither does the command line",
+            ));
+        }
+        let records: Vec<Record> =
+            paths.iter().map(|path| Record::read(path)).collect::<Result<_, _>>()?;
+        let new = report::readme::rewritten(&text, &names, &records).map_err(|why| wrong(&why))?;
+        if new == text {
+            println!("{}: its table is up to date", file.display());
+            return Ok(true);
+        }
+        if self.check {
+            eprintln!(
+                "report: {}: its table is not what its records say; report --readme {0} rewrites it",
+                file.display()
+            );
+            return Ok(false);
+        }
+        write(file, &new)?;
+        println!("{}: its table has been rewritten", file.display());
+        Ok(true)
+    }
+}
+
+fn positive(name: &str, value: &str) -> Result<f64, String> {
+    let ratio = value.parse().ok().filter(|ratio: &f64| *ratio > 0.0 && ratio.is_finite());
+    ratio.ok_or_else(|| format!("{name}: expected a positive ratio, got {value}"))
 }
 
 /// The readable ones, and whether all were whole.
@@ -87,7 +180,8 @@ fn read(paths: &[PathBuf]) -> (Vec<Record>, bool) {
         match Record::read(path) {
             Ok(record) => {
                 whole &= record.broken.is_empty();
-                record.broken.iter().for_each(|why| eprintln!("report: {why} (left out)"));
+                let left = record.broken.iter().chain(&record.skipped);
+                left.for_each(|why| eprintln!("report: {why} (left out)"));
                 records.push(record);
             }
             Err(why) => {
@@ -99,28 +193,19 @@ fn read(paths: &[PathBuf]) -> (Vec<Record>, bool) {
     (records, whole)
 }
 
-fn print_comparison(records: &[Record]) {
-    print!("{:<40}", "ratio to the best other");
-    for record in records {
-        print!("  {}", record.name);
-    }
-    println!();
-    for (case, ratios) in report::comparison(records) {
-        print!("{case:<40}");
-        for (record, ratio) in records.iter().zip(ratios) {
-            print!("  {:>width$}", report::times(ratio), width = record.name.len());
-        }
-        println!();
-    }
-    println!();
-}
-
 fn print_regressions(records: &[Record], baseline: &Record) {
     for record in records {
         let slower = report::regressions(record, baseline);
-        println!("{}: {} slower than in {}", record.name, slower.len(), baseline.name);
+        println!(
+            "{}: {} of {} rows of ours slower than in {}",
+            record.name,
+            slower.len(),
+            report::comparable(record, baseline),
+            baseline.name
+        );
         slower.iter().for_each(|line| println!("  {line}"));
     }
+    println!();
 }
 
 fn nothing_below(records: &[Record], limit: f64) -> bool {
@@ -136,9 +221,10 @@ fn nothing_below(records: &[Record], limit: f64) -> bool {
     good
 }
 
-fn write(path: &Path, page: &str) -> Result<(), String> {
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    let wrong = |error| format!("{}: {error}", path.display());
     if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", path.display()))?;
+        fs::create_dir_all(directory).map_err(wrong)?;
     }
-    fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))
+    fs::write(path, text).map_err(wrong)
 }
