@@ -56,7 +56,7 @@ fn headline(records: &[Record]) -> String {
         } else {
             count(machine.threads, "thread")
         };
-        let key = format!("{}, path `{}`, {threads}", machine.cpu, machine.isa);
+        let key = format!("{}, path `{}`, {threads}", cell(&machine.cpu), cell(&machine.isa));
         match groups.iter_mut().find(|(known, _)| *known == key) {
             Some((_, group)) => group.push(record),
             None => groups.push((key, vec![record])),
@@ -99,7 +99,7 @@ fn line(out: &mut String, family: &Family, standing: &Standing) {
     let (mean, beside) = if peers.is_empty() {
         (standing.against_naive(), "only our naive twin, the plain loop".to_owned())
     } else {
-        (standing.against_peers(), format!("{}: {}", peers.len(), list(&peers)))
+        (standing.against_peers(), format!("{}: {}", peers.len(), cell(&list(&peers))))
     };
     let at = |duel: &Duel| format!("{} `{}`", times(duel.ratio()), short(duel.case));
     let outcomes = [Outcome::Faster, Outcome::Level, Outcome::Slower];
