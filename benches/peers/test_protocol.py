@@ -155,7 +155,7 @@ class Conversation(unittest.TestCase):
             serve(self.worker, [*lines, last], answers, again)
         self.assertEqual(restart.exception.args, (last,))
         got = [json.loads(line) for line in answers.getvalue().splitlines()]
-        self.assertEqual([list(answer)[0] for answer in got], ["name", "ok"])
+        self.assertEqual([next(iter(answer)) for answer in got], ["name", "ok"])
 
 
 class Process(unittest.TestCase):
