@@ -35,12 +35,16 @@ pub fn hold(
     let mut contest = Contest { case, work: case.prepare(), workers, clock };
     let mut all = contest.here(here);
     all.extend(contest.away());
+    let mut turn = 0.0;
     all.retain_mut(|one| {
-        let calls = contest.calls(one.seat, effort);
-        one.calls = *calls.as_ref().unwrap_or(&0);
-        contest.passed(one, calls.map(drop))
+        let found = contest.calls(one.seat, effort);
+        if let Ok((calls, seconds)) = found {
+            one.calls = calls;
+            turn += seconds;
+        }
+        contest.passed(one, found.map(drop))
     });
-    for round in 0..effort.rounds {
+    for round in 0..effort.rounds_of(turn) {
         for turn in 0..all.len() {
             let count = all.len();
             let one = &mut all[(round + turn) % count];
@@ -141,12 +145,15 @@ impl Contest<'_> {
         }
     }
 
-    /// How many calls make a sample long enough.
-    fn calls(&mut self, seat: Seat, effort: Effort) -> Result<usize, String> {
+    /// How many calls make a sample long enough, and the seconds that such a sample takes.
+    fn calls(&mut self, seat: Seat, effort: Effort) -> Result<(usize, f64), String> {
         let mut calls = 1;
-        while self.time(seat, calls)? < effort.sample.as_secs_f64() {
+        loop {
+            let seconds = self.time(seat, calls)?;
+            if seconds >= effort.sample.as_secs_f64() {
+                return Ok((calls, seconds + seconds / calls as f64));
+            }
             calls *= 2;
         }
-        Ok(calls)
     }
 }

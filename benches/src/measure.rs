@@ -48,11 +48,22 @@ impl Clock {
 /// How long and how often to time.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Samples per candidate.
+    /// Samples per candidate, where they are short.
     pub rounds: usize,
     /// A sample makes calls for at least that long: the clock's resolution and the loop around the
     /// calls must not show.
     pub sample: Duration,
+}
+
+impl Effort {
+    /// Samples per candidate where one of each takes that many seconds together: fewer of long ones, so
+    /// that a case takes about half a minute at most, but never less than there are quartiles of.
+    pub fn rounds_of(self, seconds: f64) -> usize {
+        const CASE: f64 = 30.0;
+        const LEAST: usize = 5;
+        let affordable = (CASE / seconds) as usize;
+        self.rounds.min(affordable.max(LEAST))
+    }
 }
 
 /// Median and quartiles of a candidate's samples.
@@ -86,4 +97,17 @@ impl Summary {
 pub fn speedup(ours: &[f64], theirs: &[f64]) -> f64 {
     let ratios: Vec<f64> = theirs.iter().zip(ours).map(|(peer, own)| peer / own).collect();
     Summary::new(&ratios).median
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_cases_get_fewer_rounds_but_never_less_than_five() {
+        let effort = Effort { rounds: 21, sample: Duration::from_millis(2) };
+        let rounds = [0.0, 0.1, 2.0, 3.0, 60.0].map(|seconds| effort.rounds_of(seconds));
+        assert_eq!(rounds, [21, 21, 15, 10, 5]);
+        assert_eq!(Effort { rounds: 3, ..effort }.rounds_of(60.0), 3);
+    }
 }
