@@ -28,7 +28,7 @@ pub const ISA_NAMES: &[&str] = &["portable"];
 pub enum Isa {
     /// `wide` on the build's baseline.
     Portable(Portable),
-    /// AVX2 with FMA.
+    /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     /// AVX-512 F, BW, DQ and VL.

@@ -36,6 +36,7 @@
 //! | optimiser steps | [`SgdStep`], [`MomentumStep`], [`RmsPropStep`], [`AdamStep`] | one pass over memory each; `run_many` for many tensors |
 //! | reductions | [`sum`], [`mean`], [`mean_var`], [`max`], [`argmax`], [`l2_norm`] | [`column_sums`], [`column_mean_var`], [`row_sums`], [`argmax_rows`] |
 //! | elementary functions | [`exp`], [`ln`] | |
+//! | conversions | [`convert`] to `bf16` and `f16` | and back |
 //!
 //! A free function runs on the fastest path and all threads that pay. Each has an op struct of the
 //! same name ([`Softmax`] for [`softmax`]) whose `new` checks the arguments and whose `run` takes an
@@ -56,7 +57,7 @@
 //! # Instruction sets
 //!
 //! One binary holds every path. The CPU's feature bits choose among them when the program runs:
-//! `portable`, `avx2` (with FMA) and `avx512` (F, BW, DQ, VL). [`available`] lists what can run,
+//! `portable`, `avx2` (with FMA and F16C) and `avx512` (F, BW, DQ, VL). [`available`] lists what can run,
 //! `TILEWISE_MAX_ISA` caps it, [`Exec::isa`] forces one, and [`Isa::best`] tells which will run.
 //! What is asked for in `f32` is computed in `f32`, whatever the path. Products of [`bf16`] matrices
 //! have one path more, `amx`, which is in the list [`available_for_halves`].

@@ -62,8 +62,12 @@ const GEMM_ARCH: [&str; 1] = ["kernels/src/gemm/amx/tile.rs"];
 const HELPERS: [&str; 4] = ["mod", "elementwise", "rows", "range"];
 
 /// Operations with a fuzz target, and its name.
-const FUZZED: [(&str, &str); 3] =
-    [("gemm", "gemm"), ("batch_norm", "batch_norm"), ("softmax", "log_softmax")];
+const FUZZED: [(&str, &str); 4] = [
+    ("gemm", "gemm"),
+    ("batch_norm", "batch_norm"),
+    ("softmax", "log_softmax"),
+    ("convert", "convert"),
+];
 
 type Rule = fn(&[Source]) -> Vec<String>;
 

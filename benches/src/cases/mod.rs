@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod batch_norm;
+pub mod convert;
 mod counts;
 pub mod cross_entropy;
 pub mod gemm;
@@ -41,6 +42,8 @@ pub enum Family {
     Activation,
     /// Elementary functions.
     VectorMath,
+    /// Conversions between element types.
+    Convert,
     /// Whole training steps.
     TrainingStep,
 }
@@ -60,7 +63,7 @@ pub enum Dtype {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Gemm,
         Self::BatchNorm,
         Self::CrossEntropy,
@@ -69,6 +72,7 @@ impl Family {
         Self::Reduce,
         Self::Activation,
         Self::VectorMath,
+        Self::Convert,
         Self::TrainingStep,
     ];
 
@@ -97,6 +101,7 @@ impl Family {
             Self::Reduce => reduce::cases::<T>(),
             Self::Activation => activation::cases::<T>(),
             Self::VectorMath => vector_math::cases::<T>(),
+            Self::Convert => convert::cases::<T>(),
             Self::TrainingStep => training_step::cases::<T>(),
         }
     }
@@ -131,7 +136,9 @@ pub fn products(dtype: Dtype, shapes: &[gemm::Shape]) -> Vec<Case> {
 /// The case of an id: a matrix product of any shape, or one of the suite's.
 pub fn find(id: &str) -> Option<Case> {
     let mut parts = id.splitn(3, '/');
-    let (op, dtype, shape) = (parts.next()?, Dtype::named(parts.next()?)?, parts.next()?);
+    let (op, types, shape) = (parts.next()?, parts.next()?, parts.next()?);
+    // Of two types, as a conversion has, the one that our kernels compute in counts.
+    let dtype = types.split('-').find_map(Dtype::named)?;
     let cases = match (op, shape.parse()) {
         ("gemm", Ok(shape)) => products(dtype, &[shape]),
         _ => Family::ALL.into_iter().flat_map(|family| family.cases(dtype)).collect(),

@@ -5,6 +5,7 @@
 
 mod activation;
 mod batch_norm;
+mod convert;
 mod cross_entropy;
 mod gemm;
 mod optimizer;
@@ -14,6 +15,7 @@ mod vector_math;
 
 pub use activation::{activate, activate_backward};
 pub use batch_norm::{batch_norm_backward, batch_norm_forward, batch_norm_inference};
+pub use convert::{Number, convert};
 pub use cross_entropy::{CrossEntropyOptions, sigmoid_cross_entropy, softmax_cross_entropy};
 pub use gemm::gemm;
 pub use optimizer::{adam_step, momentum_step, rms_prop_step, sgd_step};

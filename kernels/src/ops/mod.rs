@@ -4,6 +4,7 @@
 mod activation;
 mod batch_norm;
 pub(crate) mod compiled;
+mod convert;
 mod cross_entropy;
 mod elementwise;
 mod optimizer;
@@ -19,6 +20,7 @@ pub use batch_norm::{
     Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads, BatchNormInference,
     BatchStats, Running, batch_norm_backward, batch_norm_forward, batch_norm_inference,
 };
+pub use convert::{Convert, ConvertTo, convert};
 pub use cross_entropy::{Loss, Reduction, SoftmaxCrossEntropy, Targets, softmax_cross_entropy};
 pub use optimizer::{
     AdamStep, EpsilonPlacement, Moments, MomentumForm, MomentumStep, RmsPropStep, SgdStep,

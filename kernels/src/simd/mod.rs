@@ -7,6 +7,7 @@
 //! through memory.
 
 mod float;
+mod half;
 pub(crate) mod math;
 mod portable;
 mod stream;
@@ -16,6 +17,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
+pub use self::half::Half;
 pub use float::Float;
 pub use portable::Portable;
 pub use stream::Streaming;
@@ -25,6 +27,9 @@ pub(crate) use stream::{LINE, before_line};
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+
+/// Lanes of the widest vectors.
+pub(crate) const MOST_LANES: usize = 16;
 
 /// A body that runs on any instruction set, generic over the vector type.
 pub trait Kernel<T: Float> {
@@ -72,6 +77,32 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn stream(self, v: Self::V, dst: &mut [T], _leave: &Streaming) {
         self.store(v, dst);
+    }
+    /// The first `2 * LANES` halves as two vectors, exactly (in `f64`: by way of `f32`). Panics if
+    /// there are fewer.
+    #[inline(always)]
+    fn load_halves<H: Half>(self, src: &[H]) -> [Self::V; 2] {
+        let mut values = [T::ZERO; 2 * MOST_LANES];
+        for (value, half) in values.iter_mut().zip(&src[..2 * Self::LANES]) {
+            *value = T::from_f64(half.widen().into());
+        }
+        [self.load(&values), self.load(&values[Self::LANES..])]
+    }
+    /// Writes two vectors as `2 * LANES` halves, rounded (in `f64`: by way of `f32`). Panics if there
+    /// is room for fewer.
+    #[inline(always)]
+    fn store_halves<H: Half>(self, v: [Self::V; 2], dst: &mut [H]) {
+        let mut values = [T::ZERO; 2 * MOST_LANES];
+        self.store(v[0], &mut values);
+        self.store(v[1], &mut values[Self::LANES..]);
+        for (value, half) in values.iter().zip(&mut dst[..2 * Self::LANES]) {
+            *half = H::narrow(value.to_f64() as f32);
+        }
+    }
+    /// The same past the caches; see [`stream`](Self::stream).
+    #[inline(always)]
+    fn stream_halves<H: Half>(self, v: [Self::V; 2], dst: &mut [H], _leave: &Streaming) {
+        self.store_halves(v, dst);
     }
     /// The first `min(len, LANES)` elements, the other lanes zero.
     fn load_partial(self, src: &[T]) -> Self::V;

@@ -5,7 +5,9 @@ use std::fmt::Debug;
 
 use arbitrary::{Arbitrary, Unstructured};
 use tilewise_kernels::Isa;
-use tilewise_tests::checks::{self, activation, batch_norm, cross_entropy, gemm, optimizer};
+use tilewise_tests::checks::{
+    self, activation, batch_norm, convert, cross_entropy, gemm, optimizer,
+};
 use tilewise_tests::checks::{reduce, sigmoid_cross_entropy, softmax, vector_math};
 use tilewise_tests::data::{FINITE, Values};
 use tilewise_tests::field::Layout;
@@ -137,6 +139,13 @@ fn slices_of_every_length_kind_and_alignment() {
         })
         .collect();
     all_hold(functions, vector_math::check);
+    let conversions: Vec<_> = places
+        .iter()
+        .flat_map(|&(len, x, _, shift)| {
+            [None, Some(x)].map(|values| convert::Case { len, values, scale: 7e4, shift, seed: 3 })
+        })
+        .collect();
+    all_hold(conversions, convert::check);
     let losses: Vec<_> = places
         .iter()
         .map(|&(len, logits, _, shift)| sigmoid_cross_entropy::Case {

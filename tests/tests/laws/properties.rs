@@ -76,6 +76,11 @@ fn elementary_functions_match_their_twin() {
 }
 
 #[test]
+fn conversions_match_their_twin() {
+    holds(400, checks::convert::check);
+}
+
+#[test]
 fn softmax_matches_its_twin() {
     holds(400, checks::softmax::check);
 }

@@ -1,18 +1,21 @@
-//! AVX2 with FMA: 8 lanes of `f32`, 4 of `f64`, 16 registers; tails by masked moves.
+//! AVX2 with FMA and F16C: 8 lanes of `f32`, 4 of `f64`, 16 registers; tails by masked moves.
 
 mod double;
+mod halves;
 mod single;
 
 use super::{Float, Kernel, Simd};
 
-/// Proof that this CPU and operating system support AVX2 and FMA.
+/// Proof that this CPU and operating system support AVX2, FMA and F16C.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx2(());
 
 impl Avx2 {
     /// The proof, if the CPU has the features.
     pub(crate) fn detect() -> Option<Self> {
-        let found = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let found = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
         found.then_some(Self(()))
     }
 }
@@ -27,7 +30,7 @@ macro_rules! registers {
 
 use registers;
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn enter<T: Float, K: Kernel<T>>(token: Avx2, kernel: K) -> K::Output
 where
     Avx2: Simd<T>,

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Avx2, enter, registers};
-use crate::simd::{Kernel, Simd, Streaming};
+use crate::simd::{Half, Kernel, Simd, Streaming};
 
 /// Eight set and eight clear words: any window of eight is a mask of leading lanes.
 static MASK_WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -46,6 +46,35 @@ impl Simd<f32> for Avx2 {
         // SAFETY: 8 writable elements, aligned to a vector as just checked; the end of the leave
         // orders the store before any other thread is told of it; features as in `registers`.
         unsafe { _mm256_stream_ps(dst.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn load_halves<H: Half>(self, src: &[H]) -> [__m256; 2] {
+        let src = &src[..16];
+        // SAFETY: 16 readable halves of two bytes each; features as in `registers`.
+        let [low, high] = unsafe {
+            let start = src.as_ptr().cast::<__m128i>();
+            [_mm_loadu_si128(start), _mm_loadu_si128(start.add(1))]
+        };
+        [self.widen::<H>(low), self.widen::<H>(high)]
+    }
+    #[inline(always)]
+    fn store_halves<H: Half>(self, v: [__m256; 2], dst: &mut [H]) {
+        let dst = &mut dst[..16];
+        let bits = self.narrow::<H>(v);
+        // SAFETY: 16 writable halves of two bytes each, for which all bits are valid; features as
+        // in `registers`.
+        unsafe { _mm256_storeu_si256(dst.as_mut_ptr().cast(), bits) }
+    }
+    #[inline(always)]
+    fn stream_halves<H: Half>(self, v: [__m256; 2], dst: &mut [H], _leave: &Streaming) {
+        let dst = &mut dst[..16];
+        if !dst.as_ptr().addr().is_multiple_of(size_of::<__m256>()) {
+            return Simd::<f32>::store_halves(self, v, dst);
+        }
+        let bits = self.narrow::<H>(v);
+        // SAFETY: as in `store_halves`, and aligned to a vector as just checked; the end of the leave
+        // orders the store before any other thread is told of it.
+        unsafe { _mm256_stream_si256(dst.as_mut_ptr().cast(), bits) }
     }
     #[inline(always)]
     fn load_partial(self, src: &[f32]) -> __m256 {

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Avx512, enter, registers};
-use crate::simd::{Kernel, Simd, Streaming};
+use crate::simd::{Half, Kernel, Simd, Streaming};
 
 impl Simd<f32> for Avx512 {
     type V = __m512;
@@ -43,6 +43,35 @@ impl Simd<f32> for Avx512 {
         // SAFETY: 16 writable elements, aligned to a vector as just checked; the end of the leave
         // orders the store before any other thread is told of it; features as in `registers`.
         unsafe { _mm512_stream_ps(dst.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn load_halves<H: Half>(self, src: &[H]) -> [__m512; 2] {
+        let src = &src[..32];
+        // SAFETY: 32 readable halves of two bytes each; features as in `registers`.
+        let [low, high] = unsafe {
+            let start = src.as_ptr().cast::<__m256i>();
+            [_mm256_loadu_si256(start), _mm256_loadu_si256(start.add(1))]
+        };
+        [self.widen::<H>(low), self.widen::<H>(high)]
+    }
+    #[inline(always)]
+    fn store_halves<H: Half>(self, v: [__m512; 2], dst: &mut [H]) {
+        let dst = &mut dst[..32];
+        let bits = self.narrow::<H>(v);
+        // SAFETY: 32 writable halves of two bytes each, for which all bits are valid; features as
+        // in `registers`.
+        unsafe { _mm512_storeu_si512(dst.as_mut_ptr().cast(), bits) }
+    }
+    #[inline(always)]
+    fn stream_halves<H: Half>(self, v: [__m512; 2], dst: &mut [H], _leave: &Streaming) {
+        let dst = &mut dst[..32];
+        if !dst.as_ptr().addr().is_multiple_of(size_of::<__m512>()) {
+            return Simd::<f32>::store_halves(self, v, dst);
+        }
+        let bits = self.narrow::<H>(v);
+        // SAFETY: as in `store_halves`, and aligned to a vector as just checked; the end of the leave
+        // orders the store before any other thread is told of it.
+        unsafe { _mm512_stream_si512(dst.as_mut_ptr().cast(), bits) }
     }
     #[inline(always)]
     fn load_partial(self, src: &[f32]) -> __m512 {
