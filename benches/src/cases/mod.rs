@@ -6,6 +6,7 @@ pub mod convert;
 mod counts;
 pub mod cross_entropy;
 pub mod gemm;
+pub mod gemm_batched;
 mod naive_network;
 pub mod optimizer;
 pub mod reduce;
@@ -83,17 +84,21 @@ impl Family {
 
     /// Its cases. The kernels of all cases are compiled here, once, and not in every program that asks.
     pub fn cases(self, dtype: Dtype) -> Vec<Case> {
-        match (self, dtype) {
-            (Self::Gemm, _) => products(dtype, &gemm::shapes()),
-            (_, Dtype::F32) => self.of::<f32>(),
-            (_, Dtype::F64) => self.of::<f64>(),
-            (_, Dtype::Bf16 | Dtype::F16) => Vec::new(),
-        }
+        let products = match self {
+            Self::Gemm => products(dtype, &gemm::shapes()),
+            _ => Vec::new(),
+        };
+        let rest = match dtype {
+            Dtype::F32 => self.of::<f32>(),
+            Dtype::F64 => self.of::<f64>(),
+            Dtype::Bf16 | Dtype::F16 => Vec::new(),
+        };
+        products.into_iter().chain(rest).collect()
     }
 
     fn of<T: Float>(self) -> Vec<Case> {
         match self {
-            Self::Gemm => Vec::new(),
+            Self::Gemm => gemm_batched::cases::<T>(),
             Self::BatchNorm => batch_norm::cases::<T>(),
             Self::CrossEntropy => cross_entropy::cases::<T>(),
             Self::Softmax => softmax::cases::<T>(),
@@ -138,7 +143,7 @@ pub fn find(id: &str) -> Option<Case> {
     let mut parts = id.splitn(3, '/');
     let (op, types, shape) = (parts.next()?, parts.next()?, parts.next()?);
     // Of two types, as a conversion has, the one that our kernels compute in counts.
-    let dtype = types.split('-').find_map(Dtype::named)?;
+    let dtype = if types.contains('-') { Dtype::F32 } else { Dtype::named(types)? };
     let cases = match (op, shape.parse()) {
         ("gemm", Ok(shape)) => products(dtype, &[shape]),
         _ => Family::ALL.into_iter().flat_map(|family| family.cases(dtype)).collect(),

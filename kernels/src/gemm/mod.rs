@@ -8,12 +8,15 @@
 //! * [`gemv`]: a single row, which packs nothing.
 //! * [`packed`]: operands packed once for many products.
 //! * [`driver`]: the loops around the tile.
+//! * [`batched`]: many products of one shape.
 //! * [`element`]: the types of operands, and which machinery multiplies them.
 //! * [`amx`]: tiles of bf16 and the loops around them.
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod amx;
+#[allow(unsafe_code)]
+mod batched;
 mod blocking;
 #[allow(unsafe_code)]
 mod driver;
@@ -30,6 +33,7 @@ mod plan;
 
 use std::fmt;
 
+pub use batched::BatchedGemm;
 pub use blocking::Blocking;
 pub use element::{Element, SumsTo};
 use epilogue::{Bias, Store};
@@ -40,6 +44,7 @@ use crate::dispatch::Isa;
 use crate::error::{Error, Result, check_len};
 use crate::exec::Exec;
 use crate::ops::Activation;
+use crate::parallel::Par;
 use crate::simd::Float;
 use crate::view::{MatMut, MatRef};
 
@@ -237,19 +242,9 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     /// name. C is untouched then.
     #[inline]
     pub fn run(self, mut c: MatMut<'_, T>, exec: Exec) -> Result<()> {
-        let (m, n) = (self.a.rows(), self.b.shape()[1]);
-        if (c.rows(), c.cols()) != (m, n) {
-            return Err(Error::shape(
-                "gemm output C",
-                format!("{m} x {n}"),
-                format!("{} x {}", c.rows(), c.cols()),
-            ));
-        }
-        if let Some(bias) = self.bias {
-            check_len("gemm bias", n, bias.len())?;
-        }
+        self.check_output(&c)?;
         let isa = self.path(exec)?;
-        if m == 0 || n == 0 {
+        if c.rows() == 0 || c.cols() == 0 {
             return Ok(());
         }
         let strides = [c.row_stride(), c.col_stride()];
@@ -258,17 +253,42 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         Ok(())
     }
 
+    /// Checks the shapes of C and of the bias.
+    #[inline]
+    fn check_output(&self, c: &MatMut<'_, T>) -> Result<()> {
+        let (m, n) = (self.a.rows(), self.b.shape()[1]);
+        if (c.rows(), c.cols()) != (m, n) {
+            return Err(Error::shape(
+                "gemm output C",
+                format!("{m} x {n}"),
+                format!("{} x {}", c.rows(), c.cols()),
+            ));
+        }
+        self.bias.map_or(Ok(()), |bias| check_len("gemm bias", n, bias.len()))
+    }
+
     #[inline]
     fn multiply(&self, c: Operand<T>, exec: Exec) -> Multiply<'a, E> {
+        let (b, prepacked) = self.b.operand();
+        self.multiply_of((operand(&self.a), b, c), prepacked, exec.threads())
+    }
+
+    /// The same product of other matrices of the same shapes and strides.
+    #[inline]
+    fn multiply_of(
+        &self,
+        (a, b, c): (Operand<E>, Operand<E>, Operand<T>),
+        prepacked: Option<[usize; 2]>,
+        par: Par,
+    ) -> Multiply<'a, E> {
         let bias = self.bias.map_or(Bias::None, Bias::PerColumn);
         let store = Store { alpha: self.alpha, beta: self.beta, bias, activation: self.activation };
-        let (b, prepacked) = self.b.operand();
         let shape = [self.a.rows(), self.b.shape()[1], self.a.cols()];
-        let mut problem = Problem { a: operand(&self.a), b, c, shape, store };
+        let mut problem = Problem { a, b, c, shape, store };
         if prepacked.is_none() {
             problem = problem.along_columns();
         }
-        Multiply { problem, forced: self.blocking, prepacked, par: exec.threads() }
+        Multiply { problem, forced: self.blocking, prepacked, par }
     }
 }
 

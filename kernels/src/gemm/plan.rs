@@ -14,7 +14,7 @@ const LARGE_B_BYTES: usize = 2 << 20;
 
 /// Multiply-adds that one thread should have: about 20 microseconds of work, several times what it
 /// takes to wake another thread.
-const GRAIN: usize = 1 << 21;
+pub(super) const GRAIN: usize = 1 << 21;
 
 /// Bytes of an unpacked B that stay in the first-level cache beside the rows of A.
 const SMALL_B_BYTES: usize = 96 << 10;

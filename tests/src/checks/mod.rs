@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod batch_norm;
+pub mod batched;
 pub mod convert;
 pub mod cross_entropy;
 pub mod gemm;

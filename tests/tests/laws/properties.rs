@@ -76,6 +76,11 @@ fn elementary_functions_match_their_twin() {
 }
 
 #[test]
+fn batched_products_are_those_alone() {
+    holds(300, checks::batched::check);
+}
+
+#[test]
 fn conversions_match_their_twin() {
     holds(400, checks::convert::check);
 }
