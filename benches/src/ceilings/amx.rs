@@ -1,20 +1,19 @@
 //! The rate of AMX's products of `bf16` tiles. Its intrinsics are not stable, its instructions in
 //! `asm!` are.
 
+use tilewise_kernels::Isa;
+
 /// One call of a body that keeps the tile unit busy, from registers only or with every tile loaded
-/// from the first-level cache; returns the number of floating-point operations. `None` where the CPU
-/// has no AMX for `bf16` or the system does not let this process use it.
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(super) fn tiles(from: Source) -> Option<impl FnMut() -> f64> {
-    linux::is_available().then(|| {
-        let mut operands = linux::Operands::new();
-        move || operands.run(from)
-    })
+/// from the first-level cache; returns the number of floating-point operations. `None` where `isa` has
+/// no tiles.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn tiles(isa: Isa, from: Source) -> Option<impl FnMut() -> f64> {
+    tile::Operands::new(isa).map(|mut operands| move || operands.run(from))
 }
 
-/// There is none here.
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-pub(super) fn tiles(_from: Source) -> Option<fn() -> f64> {
+/// There are none here.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn tiles(_isa: Isa, _from: Source) -> Option<fn() -> f64> {
     None
 }
 
@@ -27,61 +26,14 @@ pub(super) enum Source {
     FirstLevel,
 }
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod linux {
+#[cfg(target_arch = "x86_64")]
+mod tile {
     use std::arch::asm;
-    use std::arch::x86_64::{__cpuid_count, _xgetbv};
-    use std::sync::OnceLock;
+
+    use tilewise_kernels::Isa;
 
     use super::Source;
     use crate::data::Random;
-
-    /// Whether the CPU has the tiles and the products of `bf16`, and the system saves them.
-    pub(super) fn is_available() -> bool {
-        static AVAILABLE: OnceLock<bool> = OnceLock::new();
-        *AVAILABLE.get_or_init(detect)
-    }
-
-    fn detect() -> bool {
-        #[target_feature(enable = "xsave")]
-        fn saved_state() -> u64 {
-            // SAFETY: register 0 is there wherever OSXSAVE is set, which the caller has checked.
-            unsafe { _xgetbv(0) }
-        }
-        let os_saves = __cpuid_count(1, 0).ecx >> 27 & 1 == 1;
-        if __cpuid_count(0, 0).eax < 7 || !os_saves {
-            return false;
-        }
-        let features = __cpuid_count(7, 0).edx;
-        let (bf16, tile) = (features >> 22 & 1 == 1, features >> 24 & 1 == 1);
-        // SAFETY: OSXSAVE says that the CPU has the instruction and that the system allows it.
-        let saved = unsafe { saved_state() };
-        // Bits 17 and 18: the tiles' configuration and their data.
-        bf16 && tile && saved >> 17 & 3 == 3 && permitted()
-    }
-
-    /// Asks the kernel for the room that a thread's tiles need when it is interrupted; without leave
-    /// the first use of a tile would be fatal. Older kernels answer with an error.
-    fn permitted() -> bool {
-        const ARCH_PRCTL: i64 = 158;
-        const REQUEST_PERMISSION: i64 = 0x1023;
-        const TILE_DATA: i64 = 18;
-        let result: i64;
-        // SAFETY: the system call takes two numbers, touches no memory, and changes nothing but what
-        // this process may use; the two registers that calls overwrite are named.
-        unsafe {
-            asm!(
-                "syscall",
-                inlateout("rax") ARCH_PRCTL => result,
-                in("rdi") REQUEST_PERMISSION,
-                in("rsi") TILE_DATA,
-                out("rcx") _,
-                out("r11") _,
-                options(nostack),
-            );
-        }
-        result == 0
-    }
 
     /// 64 bytes that say how large each tile is.
     #[repr(C, align(64))]
@@ -107,7 +59,8 @@ mod linux {
     #[repr(C, align(64))]
     struct Tiles([u16; 2 * STEPS * TILE]);
 
-    /// Random operands of both kinds of turns, and one tile of the result.
+    /// Random operands of both kinds of turns, and one tile of the result. Proof that this process may
+    /// use tiles.
     pub(super) struct Operands {
         configuration: Box<Configuration>,
         a: Box<Tiles>,
@@ -116,7 +69,12 @@ mod linux {
     }
 
     impl Operands {
-        pub(super) fn new() -> Self {
+        /// `None` for a path without tiles. One with them exists only where the CPU has them and the
+        /// system lets this process use them.
+        pub(super) fn new(isa: Isa) -> Option<Self> {
+            if isa == isa.without_tiles() {
+                return None;
+            }
             let (mut row_bytes, mut rows) = ([0; 16], [0; 16]);
             row_bytes[..8].fill(ROW as u16);
             rows[..8].fill(16);
@@ -133,7 +91,8 @@ mod linux {
                 tiles
             };
             let (a, b) = (tiles(), tiles());
-            Self { configuration: Box::new(configuration), a, b, c: Box::new([0.0; 16 * 16]) }
+            let configuration = Box::new(configuration);
+            Some(Self { configuration, a, b, c: Box::new([0.0; 16 * 16]) })
         }
 
         /// Multiplies for a while.
@@ -164,7 +123,7 @@ mod linux {
 
         /// Six independent sums, more than latency times rate.
         fn registers_only(&mut self) -> usize {
-            // SAFETY: `is_available` held, or there would be no `Operands`. The tiles are configured
+            // SAFETY: there are `Operands` only where tiles may be used. They are configured
             // as 16 rows of 64 bytes at a stride of 64: each load reads 1 KiB of an array that is as
             // long, and the store writes all 1 KiB of `c`. All tiles are named as overwritten and
             // released at the end.

@@ -16,7 +16,7 @@ use std::fs;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use tilewise_kernels::{Float, Isa, MAX_ISA_VARIABLE, available};
+use tilewise_kernels::{Float, Isa, available};
 
 use crate::case::Case;
 use crate::record::Ceiling;
@@ -125,13 +125,13 @@ impl Team {
         .map(|(name, rate)| Ceiling { name: format!("flops/{name}/{isa}"), rate })
     }
 
-    /// None where there is no AMX, or where `TILEWISE_MAX_ISA` forbids what it stands beside.
+    /// None where there is no AMX, or `TILEWISE_MAX_ISA` forbids it.
     fn tile_products(self) -> Vec<Ceiling> {
-        let capped = std::env::var_os(MAX_ISA_VARIABLE).is_some_and(|cap| cap != "amx");
-        let there = !capped && amx::tiles(Source::Registers).is_some();
+        let isa = Isa::best_for_halves().unwrap_or_else(|error| panic!("{error}"));
+        let there = amx::tiles(isa, Source::Registers).is_some();
         let from = [(Source::Registers, "amx"), (Source::FirstLevel, "amx-from-L1")];
         let measured = from.into_iter().filter(|_| there).map(|(from, name)| {
-            let rate = self.rate(|| amx::tiles(from).expect("found just now"));
+            let rate = self.rate(|| amx::tiles(isa, from).expect("found just now"));
             Ceiling { name: format!("flops/bf16/{name}"), rate }
         });
         measured.collect()
