@@ -33,6 +33,7 @@ impl Exec {
     ///
     /// # Errors
     /// If none was given and `TILEWISE_MAX_ISA` holds an unknown name.
+    #[inline]
     pub fn path(&self) -> Result<Isa> {
         match self.isa {
             Some(isa) => Ok(isa.without_tiles()),
@@ -44,6 +45,7 @@ impl Exec {
     ///
     /// # Errors
     /// If none was given and `TILEWISE_MAX_ISA` holds an unknown name.
+    #[inline]
     pub fn path_for_halves(&self) -> Result<Isa> {
         match self.isa {
             Some(isa) => Ok(isa),
@@ -52,6 +54,7 @@ impl Exec {
     }
 
     /// The threading that will be used.
+    #[inline]
     pub fn threads(&self) -> Par {
         self.par
     }

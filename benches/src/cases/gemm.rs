@@ -212,11 +212,13 @@ impl<T: Float, E: Operand<T>> Workload for Product<T, E> {
         let b = view(&self.b, [k, n], b_transposed);
         let c = MatMut::new(&mut self.c, m, n).expect("an output of this shape");
         if let Some(exec) = by.exec() {
-            let op = match &self.packed {
-                Some(packed) if matches!(by.who, Who::Prepacked(_)) => Gemm::with_packed(a, packed),
-                _ => Gemm::new(a, b),
+            let done = match &self.packed {
+                Some(packed) if matches!(by.who, Who::Prepacked(_)) => {
+                    Gemm::with_packed(a, packed).and_then(|op| op.run(c, exec))
+                }
+                _ => Gemm::new(a, b).and_then(|op| op.run(c, exec)),
             };
-            return op.and_then(|op| op.run(c, exec)).expect("valid arguments");
+            return done.expect("valid arguments");
         }
         match by.peer() {
             Some(peer) => E::by_peer(peer, a, b, c, by.threads),

@@ -222,7 +222,20 @@ pub(super) struct Block<'a, T> {
 }
 
 impl<T: Float> Block<'_, T> {
+    #[inline(always)]
     pub(super) fn tiles<S: Simd<T>>(&self, simd: S) {
+        let [rows, cols, _] = self.shape;
+        let vectors = cols.div_ceil(S::LANES);
+        let one = vectors <= TileTable::<S, T>::VECTORS
+            && rows <= TileTable::<S, T>::most_rows(vectors, self.packed[0]);
+        if one && !self.is_row() {
+            // Loops over one tile would take longer than a tile of a few steps.
+            return self.tile_at(simd, [0, 0], [rows, vectors]);
+        }
+        self.many_tiles(simd);
+    }
+
+    fn many_tiles<S: Simd<T>>(&self, simd: S) {
         let [_, cols, _] = self.shape;
         if self.is_row() {
             return self.row(simd);
@@ -239,39 +252,47 @@ impl<T: Float> Block<'_, T> {
 
     /// The tiles of a range of vectors of columns, `wide` vectors each.
     fn tiles_of<S: Simd<T>>(&self, simd: S, [first, end]: [usize; 2], wide: usize) {
-        let [rows, cols, k] = self.shape;
+        let most = TileTable::<S, T>::most_rows(wide, self.packed[0]);
         // Loop 2: panels of A.
-        for (row, height) in panels(rows, TileTable::<S, T>::most_rows(wide, self.packed[0])) {
-            let (a, a_strides) = if self.packed[0] {
-                (self.a.start.wrapping_add(row * k), [1, height])
-            } else {
-                (self.a.at(row, 0), self.a.strides)
-            };
+        for (row, height) in panels(self.shape[0], most) {
             // Loop 1: panels of B.
             for vector in (first..end).step_by(wide) {
-                let (col, width) = (vector * S::LANES, wide * S::LANES);
-                let (b, b_stride) = if self.packed[1] {
-                    (self.b.start.wrapping_add(col * k), width)
-                } else {
-                    (self.b.at(0, col), self.b.strides[0])
-                };
-                let args = TileArgs {
-                    a,
-                    a_strides,
-                    b,
-                    b_stride,
-                    k,
-                    c: self.c.at(row, col).cast_mut(),
-                    c_stride: self.c.strides[0],
-                    last: width.min(cols - col) - (width - S::LANES),
-                    scale: self.scale,
-                };
-                self.tile(simd, args, [height, wide], [row, col]);
+                self.tile_at(simd, [row, vector * S::LANES], [height, wide]);
             }
         }
     }
 
+    /// The tile of `height x wide` vectors at a row and a column of the block.
+    #[inline(always)]
+    fn tile_at<S: Simd<T>>(&self, simd: S, [row, col]: [usize; 2], [height, wide]: [usize; 2]) {
+        let [_, cols, k] = self.shape;
+        let width = wide * S::LANES;
+        let (a, a_strides) = if self.packed[0] {
+            (self.a.start.wrapping_add(row * k), [1, height])
+        } else {
+            (self.a.at(row, 0), self.a.strides)
+        };
+        let (b, b_stride) = if self.packed[1] {
+            (self.b.start.wrapping_add(col * k), width)
+        } else {
+            (self.b.at(0, col), self.b.strides[0])
+        };
+        let args = TileArgs {
+            a,
+            a_strides,
+            b,
+            b_stride,
+            k,
+            c: self.c.at(row, col).cast_mut(),
+            c_stride: self.c.strides[0],
+            last: width.min(cols - col) - (width - S::LANES),
+            scale: self.scale,
+        };
+        self.tile(simd, args, [height, wide], [row, col]);
+    }
+
     /// One tile of `height x vectors` at row and column `at` of the block, and what follows it.
+    #[inline(always)]
     fn tile<S: Simd<T>>(
         &self,
         simd: S,
@@ -306,6 +327,7 @@ impl<T: Float> Block<'_, T> {
     }
 
     /// Bias and activation over a stored tile, at `c` with a row stride.
+    #[inline(always)]
     fn finish<S: Simd<T>>(
         &self,
         simd: S,
@@ -324,6 +346,7 @@ impl<T: Float> Block<'_, T> {
     }
 
     /// One tile by way of a contiguous copy: the columns of C are not neighbours.
+    #[inline(never)]
     fn scattered_tile<S: Simd<T>>(
         &self,
         simd: S,

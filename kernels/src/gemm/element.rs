@@ -36,7 +36,7 @@ pub trait Element: Copy + Debug + PartialEq + Send + Sync + 'static {
     fn steps(isa: Isa, work: &Multiply<'_, Self>) -> Steps;
     /// Does `work` on `isa`.
     #[doc(hidden)]
-    fn multiply(isa: Isa, work: Multiply<'_, Self>);
+    fn multiply(isa: Isa, work: &Multiply<'_, Self>);
     /// The layout of a packed B, and the elements of this type that it takes the room of.
     #[doc(hidden)]
     fn packed_layout(isa: Isa, shape: [usize; 2]) -> Option<([usize; 2], usize)>;
@@ -60,7 +60,7 @@ macro_rules! vector_tiles {
         fn steps(isa: Isa, work: &Multiply<'_, Self>) -> Steps {
             isa.run(Planning { work })
         }
-        fn multiply(isa: Isa, work: Multiply<'_, Self>) {
+        fn multiply(isa: Isa, work: &Multiply<'_, Self>) {
             isa.run(work);
         }
         fn packed_layout(isa: Isa, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
@@ -132,10 +132,10 @@ impl Element for bf16 {
             _ => isa.run(Planning { work }),
         }
     }
-    fn multiply(isa: Isa, work: Multiply<'_, Self>) {
+    fn multiply(isa: Isa, work: &Multiply<'_, Self>) {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx(token) => amx::multiply(token, work),
+            Isa::Amx(token) => amx::multiply(token, *work),
             _ => isa.run(work),
         }
     }

@@ -249,7 +249,7 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         }
         let strides = [c.row_stride(), c.col_stride()];
         let c = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
-        E::multiply(isa, self.multiply(c, exec));
+        E::multiply(isa, &self.multiply(c, exec));
         Ok(())
     }
 
