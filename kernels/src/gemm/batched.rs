@@ -119,7 +119,7 @@ impl<T: Float, E: SumsTo<T>> Products<'_, '_, T, E> {
         let (b, prepacked) = one.b.operand();
         let (a, b) = (skip(operand(&one.a), i * strides[0]), skip(b, i * strides[1]));
         let c = skip(self.first, i * self.stride);
-        E::multiply(self.isa, one.multiply_of((a, b, c), prepacked, par));
+        E::multiply(self.isa, &one.multiply_of((a, b, c), prepacked, par));
     }
 }
 
