@@ -118,6 +118,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use exec::Exec;
 pub use gemm::{BatchedGemm, Blocking, Element, Gemm, GemmPlan, PackedB, SumsTo, gemm};
 pub use half::{bf16, f16};
+// All that an element type knows of operations: the table of them.
+use ops::compiled::Compiled;
 pub use ops::*;
 pub use parallel::{Par, Split};
 pub use simd::Float;

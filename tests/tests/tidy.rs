@@ -58,9 +58,9 @@ const FORBIDDEN: [(&str, &str, &str); 22] = [
 /// The only files of `gemm/` that may hold instructions.
 const GEMM_ARCH: [&str; 1] = ["kernels/src/gemm/amx/tile.rs"];
 
-/// Files of `ops/` that serve operations and are none: loops over elements and along rows, and the
-/// search for a value outside its range. Each is reached through those it serves.
-const HELPERS: [&str; 4] = ["mod", "elementwise", "rows", "range"];
+/// Files of `ops/` that serve operations and are none: the table of them, loops over elements and along
+/// rows, and the search for a value outside its range. Each is reached through those it serves.
+const HELPERS: [&str; 5] = ["mod", "compiled", "elementwise", "rows", "range"];
 
 /// Operations with a fuzz target, and its name.
 const FUZZED: [(&str, &str); 4] = [

@@ -5,6 +5,7 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use super::Kernel;
+use crate::Compiled;
 use crate::dispatch::Isa;
 use crate::gemm::SumsTo;
 
@@ -19,7 +20,7 @@ pub trait Float:
     sealed::Sealed
     + super::math::Tables
     + SumsTo<Self>
-    + crate::ops::compiled::Compiled
+    + Compiled
     + Copy
     + Debug
     + Display
