@@ -205,6 +205,18 @@ class Process(unittest.TestCase):
         done = self.run_worker("version = '9'", '{"ask":"hello"}\n{"ask":"drop"}\n', **asks)
         self.assertEqual(len(done.stdout.splitlines()), 3)
 
+    def test_it_ends_quietly_when_nobody_waits_for_its_answer(self) -> None:
+        """As when the parent is interrupted."""
+        read, write = os.pipe()
+        os.close(read)
+        program = [sys.executable, str(Path(__file__).with_name("worker.py")), "numpy"]
+        asked = b'{"ask":"hello"}\n'
+        done = subprocess.run(
+            program, input=asked, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+        os.close(write)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+
     def test_a_wrong_thread_count_is_refused(self) -> None:
         """With the name of the variable."""
         done = self.run_worker("", "", TILEWISE_WORKER_THREADS="many")

@@ -97,7 +97,7 @@ class WorkedExamples(unittest.TestCase):
         """Two steps from 0 along a gradient of -10, in units of the learning rate."""
         travelled = {"sgd": 20.0, "momentum": 29.0, "adam": 2.0}
         # RMSprop divides by sqrt(0.1 g^2), then by sqrt(0.19 g^2).
-        travelled["rms_prop"] = 0.1**-0.5 + 0.19**-0.5
+        travelled["rmsprop"] = 0.1**-0.5 + 0.19**-0.5
         inputs = Inputs(params=[np.zeros(1, np.float32)], grads=[np.full(1, -10, np.float32)])
         for op, want in travelled.items():
             self.near(expected(f"{op}/f32/1", inputs)["params"] / RATE, [want], 1e-5)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import suppress
 from itertools import chain
 from typing import NoReturn
 
@@ -77,7 +78,9 @@ def main() -> None:
     first = [] if pending is None else [pending.encode()]
     # Unbuffered, so that a question that is not read yet stays in the pipe for a new process.
     with open(asks, "rb", buffering=0) as questions, open(answers, "wb", buffering=0) as replies:
-        serve(worker, chain(first, iter(questions.readline, b"")), replies, again)
+        # Whoever asked may end before it has its answer.
+        with suppress(BrokenPipeError):
+            serve(worker, chain(first, iter(questions.readline, b"")), replies, again)
 
 
 if __name__ == "__main__":

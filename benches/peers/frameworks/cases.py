@@ -19,7 +19,7 @@ LOGITS = (
     "cross_entropy_loss",
     "sigmoid_cross_entropy",
 )
-OPTIMISERS = ("sgd", "momentum", "rms_prop", "adam")
+OPTIMISERS = ("sgd", "momentum", "rmsprop", "adam")
 TRAINING = "training_step"
 
 EPSILON = 1e-5

@@ -205,7 +205,7 @@ def _optimiser(case: Case, inputs: Inputs) -> Expected:
         elif case.op == "momentum":
             first = BETA * first + grads
             update = first
-        elif case.op == "rms_prop":
+        elif case.op == "rmsprop":
             second = BETA * second + (1.0 - BETA) * grads**2
             update = grads / (np.sqrt(second) + TINY)
         else:
@@ -221,7 +221,7 @@ def _optimiser(case: Case, inputs: Inputs) -> Expected:
     expected = {"params": (params, error * travelled + 2 * EPS * np.abs(params))}
     if case.op in ("momentum", "adam"):
         expected["first"] = (first, error * np.abs(first))
-    if case.op in ("rms_prop", "adam"):
+    if case.op in ("rmsprop", "adam"):
         expected["second"] = (second, error * second)
     return expected
 

@@ -148,7 +148,7 @@ def transformation(op: str) -> optax.GradientTransformation:
     """An optimiser without its learning rate, an argument: XLA must not know that it is 0."""
     if op == "adam":
         return optax.scale_by_adam(BETA1, BETA2, TINY)
-    if op == "rms_prop":
+    if op == "rmsprop":
         return optax.scale_by_rms(BETA, TINY, eps_in_sqrt=False)
     return optax.trace(BETA) if op == "momentum" else optax.identity()
 
@@ -177,7 +177,7 @@ def optimiser(case: Case, inputs: Inputs) -> Prepared:
 
     def outputs(_result: Any) -> dict[str, Any]:
         state = now[1]
-        moments = {"momentum": {"first": "trace"}, "rms_prop": {"second": "nu"}}
+        moments = {"momentum": {"first": "trace"}, "rmsprop": {"second": "nu"}}
         moments["adam"] = {"first": "mu", "second": "nu"}
         found = {name: getattr(state, key) for name, key in moments.get(case.op, {}).items()}
         found["params"] = now[0]

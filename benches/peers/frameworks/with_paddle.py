@@ -136,7 +136,7 @@ def make_optimiser(op: str, params: list[Any], rate: float) -> Any:
     if op == "adam":
         # Its fused kernel for many tensors wants a GPU.
         return paddle.optimizer.Adam(rate, BETA1, BETA2, TINY, parameters=params)
-    if op == "rms_prop":
+    if op == "rmsprop":
         return paddle.optimizer.RMSProp(rate, BETA, TINY, parameters=params)
     if op == "momentum":
         return paddle.optimizer.Momentum(rate, BETA, parameters=params)
@@ -165,7 +165,7 @@ def optimiser(case: Case, inputs: Inputs) -> Prepared:
     for param, grad in zip(params, inputs.grads, strict=True):
         param.grad = paddle.to_tensor(grad)
     made = make_optimiser(case.op, params, RATE)
-    kinds = {"momentum": {"first": "velocity"}, "rms_prop": {"second": "mean_square"}}
+    kinds = {"momentum": {"first": "velocity"}, "rmsprop": {"second": "mean_square"}}
     kinds["adam"] = {"first": "moment1", "second": "moment2"}
 
     def outputs(_result: Any) -> dict[str, Any]:

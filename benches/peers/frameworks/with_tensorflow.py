@@ -193,7 +193,7 @@ class Rule:
         self.params = params
         slots = {
             "momentum": ["first"],
-            "rms_prop": ["second", "unused"],
+            "rmsprop": ["second", "unused"],
             "adam": ["first", "second"],
         }
         self.state = {
@@ -215,7 +215,7 @@ class Rule:
                 ops.ResourceApplyMomentum(
                     var=var, accum=slots[0], lr=rate, grad=grad, momentum=BETA
                 )
-            elif self.op == "rms_prop":
+            elif self.op == "rmsprop":
                 ops.ResourceApplyRMSProp(
                     var=var,
                     ms=slots[0],

@@ -179,7 +179,7 @@ def make_optimiser(op: str, params: list[torch.nn.Parameter], rate: float, fused
     """As its users make it; fused where PyTorch has that."""
     if op == "adam":
         return torch.optim.Adam(params, rate, (BETA1, BETA2), TINY, fused=fused)
-    if op == "rms_prop":
+    if op == "rmsprop":
         # There is no fused one. Many tensors at once pay for foreach, one does not.
         return torch.optim.RMSprop(params, rate, BETA, TINY, foreach=len(params) > 1)
     return torch.optim.SGD(params, rate, BETA if op == "momentum" else 0.0, fused=fused)
@@ -191,7 +191,7 @@ def optimiser(case: Case, inputs: Inputs, wrap: Wrap) -> Prepared:
     for param, grad in zip(params, inputs.grads, strict=True):
         param.grad = tensor(grad)
     made = make_optimiser(case.op, params, RATE, fused=True)
-    names = {"momentum": {"first": "momentum_buffer"}, "rms_prop": {"second": "square_avg"}}
+    names = {"momentum": {"first": "momentum_buffer"}, "rmsprop": {"second": "square_avg"}}
     names["adam"] = {"first": "exp_avg", "second": "exp_avg_sq"}
 
     def outputs(_result: Any) -> dict[str, Any]:
