@@ -77,10 +77,13 @@ def main() -> None:
     worker = Worker(name, open_framework, threads, started_with)
     first = [] if pending is None else [pending.encode()]
     # Unbuffered, so that a question that is not read yet stays in the pipe for a new process.
-    with open(asks, "rb", buffering=0) as questions, open(answers, "wb", buffering=0) as replies:
-        # Whoever asked may end before it has its answer.
-        with suppress(BrokenPipeError):
-            serve(worker, chain(first, iter(questions.readline, b"")), replies, again)
+    # Whoever asked may end before it has its answer.
+    with (
+        open(asks, "rb", buffering=0) as questions,
+        open(answers, "wb", buffering=0) as replies,
+        suppress(BrokenPipeError),
+    ):
+        serve(worker, chain(first, iter(questions.readline, b"")), replies, again)
 
 
 if __name__ == "__main__":
