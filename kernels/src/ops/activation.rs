@@ -1,7 +1,7 @@
 //! Activations, forward from the input and backward from the output. One read per operand and one
 //! write per element.
 
-use super::elementwise::{Binary, Unary, map, zip};
+use super::elementwise::{Binary, MOVING_GRAIN, Unary, map, zip};
 use crate::error::{Result, check_len};
 use crate::exec::Exec;
 use crate::simd::{Float, Simd, math};
@@ -123,6 +123,8 @@ impl<'a, T: Float> ActivateBackward<'a, T> {
 struct Relu;
 
 impl<T: Float> Unary<T> for Relu {
+    const GRAIN: usize = MOVING_GRAIN;
+
     #[inline(always)]
     fn apply<S: Simd<T>>(self, simd: S, x: S::V) -> S::V {
         // The second operand wins where one is NaN, and that is x.

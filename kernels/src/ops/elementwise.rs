@@ -6,11 +6,25 @@ use crate::exec::Exec;
 use crate::parallel::Split;
 use crate::simd::{Float, Kernel, Simd};
 
-/// Elements below which a second thread costs more than it brings (about 10 microseconds of work).
+/// Elements below which a second thread costs more than it brings: about 10 microseconds of some
+/// arithmetic.
 const GRAIN: usize = 1 << 15;
+
+/// The same of what does nothing but move data.
+pub(crate) const MOVING_GRAIN: usize = 1 << 17;
+
+/// Bytes of an output that, with its inputs, is in the first-level cache.
+const NEAR: usize = 16 << 10;
+
+/// How far ahead data is asked for that lies farther away. Vectors that straddle lines are read a quarter
+/// faster from the second level with that, and none slower.
+const AHEAD: usize = 1024;
 
 /// A function of one vector.
 pub(crate) trait Unary<T: Float>: Copy + Send + Sync {
+    /// Elements below which a second thread costs more than it brings.
+    const GRAIN: usize = GRAIN;
+
     /// The function. Mark it `#[inline(always)]`.
     fn apply<S: Simd<T>>(self, simd: S, x: S::V) -> S::V;
 }
@@ -25,7 +39,7 @@ pub(crate) trait Binary<T: Float>: Copy + Send + Sync {
 pub(crate) fn map<T: Float, F: Unary<T>>(f: F, x: &[T], y: &mut [T], exec: Exec) -> Result<()> {
     debug_assert_eq!(x.len(), y.len());
     let isa = exec.path()?;
-    exec.threads().divide(Map { f, x, y }, GRAIN, &|piece| isa.run(piece));
+    exec.threads().divide(Map { f, x, y }, F::GRAIN, &|piece| isa.run(piece));
     Ok(())
 }
 
@@ -77,13 +91,25 @@ where
     S: Simd<T>,
     F: Unary<T>,
 {
+    let far = size_of_val(y) > NEAR;
     let mut x = x.chunks_exact(S::LANES);
     let mut y = y.chunks_exact_mut(S::LANES);
     for (x, y) in x.by_ref().zip(y.by_ref()) {
+        if far {
+            prefetch(simd, [x, y]);
+        }
         simd.store(f.apply(simd, simd.load(x)), y);
     }
     let tail = simd.load_partial(x.remainder());
     simd.store_partial(f.apply(simd, tail), y.into_remainder());
+}
+
+/// Asks for what a loop at these places will need soon.
+#[inline(always)]
+fn prefetch<T: Float, S: Simd<T>, const N: usize>(simd: S, places: [&[T]; N]) {
+    for place in places {
+        simd.prefetch(place.as_ptr().wrapping_add(AHEAD / size_of::<T>()));
+    }
 }
 
 /// Replaces `y` by `f(y)`.
@@ -139,10 +165,14 @@ where
     S: Simd<T>,
     F: Binary<T>,
 {
+    let far = size_of_val(y) > NEAR;
     let mut a = a.chunks_exact(S::LANES);
     let mut b = b.chunks_exact(S::LANES);
     let mut y = y.chunks_exact_mut(S::LANES);
     for ((a, b), y) in a.by_ref().zip(b.by_ref()).zip(y.by_ref()) {
+        if far {
+            prefetch(simd, [a, b, y]);
+        }
         simd.store(f.apply(simd, simd.load(a), simd.load(b)), y);
     }
     let a = simd.load_partial(a.remainder());

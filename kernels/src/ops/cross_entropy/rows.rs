@@ -11,6 +11,14 @@ use crate::view::{MatMut, MatRef};
 /// Rows whose losses are added one after the other; larger sums are trees of these.
 pub(super) const BLOCK: usize = 64;
 
+/// Rows in place that are shorter, and no whole number of vectors, are copied, a whole block before its first
+/// gradient is written: the last vector loaded from a row reaches into the next ones, and would wait for what
+/// was just stored there.
+const SHORT: usize = 64;
+
+/// Elements of the longest vector on any path.
+const VECTOR: usize = 16;
+
 /// How targets become weights of the negative log-probabilities.
 pub(super) struct Rules<'a, T> {
     pub(super) ignore_index: Option<usize>,
@@ -72,13 +80,40 @@ impl<T> Matrices<'_, T> {
         }
     }
 
+    fn are_short_in_place(&self) -> bool {
+        matches!(self, Self::InPlace(z) if z.cols() < SHORT && z.cols() % VECTOR != 0)
+    }
+
+    /// Copies the logits of short rows in place; `copy` stays as it is where they are not.
+    fn copy_short(&self, copy: &mut [T])
+    where
+        T: Copy,
+    {
+        let Self::InPlace(z) = self else { return };
+        if self.are_short_in_place() {
+            let z = z.as_ref();
+            for (i, copy) in copy.chunks_exact_mut(z.cols().max(1)).take(z.rows()).enumerate() {
+                copy.copy_from_slice(z.row(i));
+            }
+        }
+    }
+
+    /// Row `i`, with its logits in `copy` where they have been copied; else what room there is.
     #[inline(always)]
-    fn row(&mut self, i: usize) -> Row<'_, T> {
-        match self {
+    fn row<'b>(&'b mut self, i: usize, copy: &'b mut [T]) -> (Row<'b, T>, &'b mut [T]) {
+        let short = self.are_short_in_place();
+        let row = match self {
             Self::Logits(z) => Row::Logits(z.row(i)),
             Self::Apart(z, d) => Row::Apart(z.row(i), d.row_mut(i)),
-            Self::InPlace(z) => Row::InPlace(z.row_mut(i)),
-        }
+            Self::InPlace(z) => {
+                let cols = z.cols();
+                if short {
+                    return (Row::Apart(&copy[i * cols..][..cols], z.row_mut(i)), &mut []);
+                }
+                Row::InPlace(z.row_mut(i))
+            }
+        };
+        (row, copy)
     }
 }
 
@@ -164,7 +199,7 @@ impl<T: Float> Split for Rows<'_, T> {
 /// At most [`BLOCK`] rows.
 pub(super) struct Block<'a, 'b, T> {
     pub(super) rows: Rows<'a, T>,
-    /// Room for a row of logits that is needed beyond its gradient; see [`Rows::copies`].
+    /// Room for logits that are needed beyond their gradient; see [`Rows::copies`].
     pub(super) copy: &'b mut [T],
 }
 
@@ -178,6 +213,7 @@ impl<T: Float> Kernel<T> for Block<'_, '_, T> {
         let rows = work.units();
         debug_assert!(rows <= BLOCK);
         // A row's loss is factor (ln sum + offset); the logarithms of a block are taken together.
+        work.matrices.copy_short(copy);
         let mut sums = [T::ONE; BLOCK];
         let mut offsets = [T::ZERO; BLOCK];
         let mut factors = [T::ONE; BLOCK];
@@ -208,8 +244,11 @@ struct Parts<T> {
 }
 
 impl<T: Float> Rows<'_, T> {
-    /// Elements of the copy that a row needs.
+    /// Elements of the copy that a block needs: of all its rows if they are short, else of one.
     pub(super) fn copies(&self) -> usize {
+        if self.matrices.are_short_in_place() {
+            return BLOCK * self.matrices.cols();
+        }
         let labels = matches!(self.targets, Targets::Classes(_)) && self.rules.floor == T::ZERO;
         if labels || !matches!(self.matrices, Matrices::InPlace(_)) {
             return 0;
@@ -219,7 +258,7 @@ impl<T: Float> Rows<'_, T> {
 
     #[inline(always)]
     fn row<S: Simd<T>>(&mut self, simd: S, i: usize, copy: &mut [T]) -> Parts<T> {
-        let row = self.matrices.row(i);
+        let (row, copy) = self.matrices.row(i, copy);
         let (rules, scale) = (self.rules, self.scale);
         match self.targets {
             Targets::Classes(labels) if rules.ignore_index == Some(labels[i]) => {
