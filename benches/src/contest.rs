@@ -1,10 +1,11 @@
 //! Interleaved timing: everybody who can run a case, in rotation, in this process and in others.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use crate::case::{Case, Implementation, Workload};
-use crate::measure::{Clock, Effort};
-use crate::worker::Worker;
+use crate::measure::{self, Clock, Effort};
+use crate::worker::{WARM_UP, Worker};
 
 /// Somebody's times.
 #[derive(Debug, Clone)]
@@ -32,9 +33,14 @@ pub fn hold(
     effort: Effort,
     clock: Clock,
 ) -> Vec<Timed> {
-    let mut contest = Contest { case, work: case.prepare(), workers, clock };
+    let mut contest =
+        Contest { case, work: case.prepare(), workers, clock, warm_up: Duration::ZERO };
     let mut all = contest.here(here);
-    all.extend(contest.away());
+    let away = contest.away();
+    if !away.is_empty() {
+        contest.warm_up = WARM_UP;
+    }
+    all.extend(away);
     let mut turn = 0.0;
     all.retain_mut(|one| {
         let found = contest.calls(one.seat, effort);
@@ -68,6 +74,8 @@ struct Contest<'a> {
     work: Box<dyn Workload>,
     workers: &'a mut [Worker],
     clock: Clock,
+    /// How long calls are not timed, at least one.
+    warm_up: Duration,
 }
 
 /// Where somebody runs.
@@ -134,11 +142,11 @@ impl Contest<'_> {
         result.is_ok()
     }
 
-    /// The seconds of so many calls, after one that brings data and code back into the caches.
+    /// The seconds of so many calls, after some that bring data and code back into the caches.
     fn time(&mut self, seat: Seat, calls: usize) -> Result<f64, String> {
         match seat {
             Seat::Here(by) => {
-                self.work.run(by);
+                measure::warm_up(self.warm_up, || self.work.run(by));
                 Ok(self.clock.time(|| (0..calls).for_each(|_| self.work.run(by))))
             }
             Seat::Away(worker) => self.workers[worker].time(calls),

@@ -45,6 +45,15 @@ impl Clock {
     }
 }
 
+/// Makes untimed calls that take at least so long, but one in any case.
+pub fn warm_up(time: Duration, mut call: impl FnMut()) {
+    let start = Instant::now();
+    call();
+    while start.elapsed() < time {
+        call();
+    }
+}
+
 /// How long and how often to time.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {

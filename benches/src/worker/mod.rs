@@ -16,7 +16,8 @@
 //! ```
 //!
 //! `{"absent":"why"}` says that it does not do such cases, `{"error":"why"}` that something went wrong. A
-//! time is that of all the calls together, after one that is not timed. The end of the input ends it.
+//! time is that of all the calls together, after untimed ones that take [`WARM_UP`], or one. The end of the
+//! input ends it.
 
 mod process;
 mod serve;
@@ -24,7 +25,13 @@ mod serve;
 pub use process::{Order, Worker};
 pub use serve::serve;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+/// Calls for that long are not timed: whoever has been stopped finds cold caches and a low clock, and the
+/// first milliseconds of a framework measured a third too slow. Where workers take part it holds for all.
+pub const WARM_UP: Duration = Duration::from_millis(10);
 
 /// The environment variable that tells a worker how many threads it may use.
 pub const THREADS_VARIABLE: &str = "TILEWISE_WORKER_THREADS";
@@ -42,7 +49,7 @@ pub enum Request {
         /// Which of your ways to do it.
         variant: String,
     },
-    /// Make one call, then so many timed ones.
+    /// Warm up, then make so many timed calls.
     Time {
         /// The timed ones.
         calls: usize,

@@ -3,10 +3,10 @@
 use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Reply, Request};
+use super::{Reply, Request, WARM_UP};
 use crate::case::{Case, Implementation, Who, Workload};
 use crate::cases;
-use crate::measure::Clock;
+use crate::measure::{Clock, warm_up};
 
 /// Answers requests until the input ends. Without a version, whoever asks is told why.
 ///
@@ -59,7 +59,7 @@ fn answer(
         }
         Request::Time { calls } => match workload {
             Some(workload) => {
-                workload.run(by);
+                warm_up(WARM_UP, || workload.run(by));
                 let all = || (0..calls).for_each(|_| workload.run(by));
                 Reply::Time { seconds: Clock::of(by.threads).time(all) }
             }
