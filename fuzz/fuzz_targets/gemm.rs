@@ -1,11 +1,14 @@
 #![no_main]
-//! The oracle `checks::gemm` on every available path.
+//! The oracles `checks::gemm`, of floats and of halves, on every available path.
 
-use tilewise_kernels::available;
-use tilewise_tests::checks::gemm::{Case, check};
+use tilewise_kernels::{available, available_for_halves};
+use tilewise_tests::checks::gemm::{Case, check, check_halves};
 
 libfuzzer_sys::fuzz_target!(|case: Case| {
     for &isa in available().expect("a known cap") {
         check(isa, &case).unwrap_or_else(|finding| panic!("{isa}: {finding}\n{case:?}"));
+    }
+    for &isa in available_for_halves().expect("a known cap") {
+        check_halves(isa, &case).unwrap_or_else(|finding| panic!("{isa}: {finding}\n{case:?}"));
     }
 });

@@ -2,13 +2,13 @@
 
 use super::super::epilogue::{Finish, Store};
 use super::super::plan::Operand;
-use super::tile::COLS;
+use super::tile::SIDE;
 use crate::simd::{Kernel, Simd};
 
-/// A strip of sums, and the part of C that is made of it.
-pub(super) struct FinishStrip<'a> {
+/// A tile of sums, and the part of C that is made of it.
+pub(super) struct FinishTile<'a> {
     pub(super) store: &'a Store<'a, f32>,
-    /// Rows of [`COLS`] sums.
+    /// Rows of 16 sums.
     pub(super) sums: *const f32,
     pub(super) c: Operand<f32>,
     /// Rows and columns of the part.
@@ -17,17 +17,17 @@ pub(super) struct FinishStrip<'a> {
     pub(super) at: [usize; 2],
 }
 
-impl Kernel<f32> for FinishStrip<'_> {
+impl Kernel<f32> for FinishTile<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<f32>>(self, simd: S) {
         let Self { store, c, shape: [height, width], at, .. } = self;
         let [alpha, beta] = store.scale(true);
-        let mut copy = [0.0; COLS];
+        let mut copy = [0.0; SIDE];
         for i in 0..height {
-            let sums = self.sums.wrapping_add(i * COLS);
-            // SAFETY: one row of the strip.
+            let sums = self.sums.wrapping_add(i * SIDE);
+            // SAFETY: one row of the tile.
             let sums = unsafe { std::slice::from_raw_parts(sums, width) };
             let in_place = c.strides[1] == 1;
             let row = if in_place {

@@ -6,9 +6,9 @@ use super::super::blocking::even_pieces;
 use super::super::driver::Region;
 use super::super::plan::{Operand, Problem, Source};
 use super::Room;
-use super::finish::FinishStrip;
-use super::pack::{PackColumns, PackRows};
-use super::tile::{ABREAST, COLS, PAIRS, SIDE, STEPS, STRIP, Strip, Tiles};
+use super::finish::FinishTile;
+use super::pack::PackPanels;
+use super::tile::{ABREAST, LANES, PAIRS, SIDE, SQUARE, STEPS, Square, Tiles};
 use crate::simd::Simd;
 
 /// The loops over one region.
@@ -64,25 +64,22 @@ impl<S: Simd<f32>> Loops<'_, S> {
         let whole = self.room.whole[0];
         let [first, steps] =
             if whole { [step.0, self.room.region[2]] } else { [0, self.room.block[2]] };
-        let stride = steps * PAIRS;
+        let (to, stride) = (self.packed[0], steps * ABREAST * PAIRS);
         if col.0 == 0 || !whole {
-            let at = [row.0 * SIDE, step.0 * STEPS];
-            self.simd.call(PackRows {
-                a: Operand { start: a.at(at[0], at[1]), ..a },
-                shape: [(row.1 * SIDE).min(rows - at[0]), (step.1 * STEPS).min(k - at[1])],
-                to: self.packed[0].wrapping_add(first * PAIRS),
-                stride,
-            });
+            let at = [row.0 * LANES, step.0 * STEPS];
+            let shape = [(row.1 * LANES).min(rows - at[0]), (step.1 * STEPS).min(k - at[1])];
+            let from = Operand { start: a.at(at[0], at[1]), ..a };
+            self.simd.call(PackPanels::<true> { from, shape, to, stride, first });
         }
-        Panels { start: self.packed[0], stride, first }
+        Panels { start: to, stride, first }
     }
 
     /// The block's panels of B, packed now, for an earlier block or by the caller.
     fn panels_of_b(&self, [row, col, step]: Place) -> Panels {
         let Problem { b, shape: [_, cols, k], .. } = self.region.problem;
         if let Source::Prepacked(steps) = self.region.packing.b {
-            let stride = steps / 2 * COLS;
-            let panel = self.region.origin[1] / COLS + col.0;
+            let stride = steps / 2 * LANES;
+            let panel = self.region.origin[1] / LANES + col.0;
             let start = b.start.cast::<u32>().wrapping_add(panel * stride);
             return Panels { start, stride, first: step.0 };
         }
@@ -92,14 +89,10 @@ impl<S: Simd<f32>> Loops<'_, S> {
         let stride = steps * ABREAST * PAIRS;
         let to = self.packed[1].wrapping_add(panel * stride);
         if row.0 == 0 || !whole {
-            let at = [step.0 * STEPS, col.0 * COLS];
-            self.simd.call(PackColumns {
-                b: Operand { start: b.at(at[0], at[1]), ..b },
-                shape: [(step.1 * STEPS).min(k - at[0]), (col.1 * COLS).min(cols - at[1])],
-                to,
-                stride,
-                first,
-            });
+            let at = [col.0 * LANES, step.0 * STEPS];
+            let shape = [(col.1 * LANES).min(cols - at[0]), (step.1 * STEPS).min(k - at[1])];
+            let from = Operand { start: b.at(at[1], at[0]), ..b }.t();
+            self.simd.call(PackPanels::<false> { from, shape, to, stride, first });
         }
         Panels { start: to, stride, first }
     }
@@ -107,44 +100,56 @@ impl<S: Simd<f32>> Loops<'_, S> {
     /// The two inner loops: one block of each operand.
     fn block(&self, [row, col, step]: Place, [a, b]: [Panels; 2]) {
         let Problem { c, shape: [rows, cols, _], ref store, .. } = self.region.problem;
-        let origin = self.region.origin;
         let begins = step.0 == 0;
         let ends = step.0 + step.1 == self.room.region[2];
-        let alone = begins && ends;
         // What is stored as it was summed can go to C at once.
-        let raw = store.is_plain() && store.scale(true) == [1.0, 0.0];
+        let raw = store.is_plain() && store.scale(true) == [1.0, 0.0] && c.strides[1] == 1;
         for j in 0..col.1 {
-            let at_col = (col.0 + j) * COLS;
-            let width = COLS.min(cols - at_col);
-            let abreast = width.div_ceil(SIDE);
             for i in 0..row.1 {
-                let at = [(row.0 + i) * SIDE, at_col];
-                let height = SIDE.min(rows - at[0]);
-                let strip = if alone { 0 } else { i * self.room.block[1] + j };
-                let sums = self.sums.wrapping_add(strip * STRIP);
-                let part = Operand { start: c.at(at[0], at[1]), ..c };
-                let is_whole = [height, width] == [SIDE, abreast * SIDE];
-                let direct = ends && raw && c.strides[1] == 1 && is_whole;
-                let (to, to_stride) =
-                    if direct { (part.start.cast_mut(), c.strides[0]) } else { (sums, COLS) };
-                let strip = Strip {
-                    a: a.tile(i, 1),
-                    a_strides: [4 * SIDE, 4 * PAIRS],
-                    b: b.tile(j, abreast),
+                let at = [row.0 + i, col.0 + j].map(|panel| panel * LANES);
+                let shape = [LANES.min(rows - at[0]), LANES.min(cols - at[1])];
+                let tiles = shape.map(|size| size.div_ceil(SIDE));
+                let place = if begins && ends { 0 } else { i * self.room.block[1] + j };
+                let sums = self.sums.wrapping_add(place * SQUARE);
+                let direct = ends && raw && shape == tiles.map(|count| count * SIDE);
+                let (to, strides) = if direct {
+                    let row = size_of::<f32>() * c.strides[0];
+                    (c.at(at[0], at[1]).cast_mut(), [row, 4 * SIDE, SIDE * row])
+                } else {
+                    (sums, [4 * SIDE, 4 * PAIRS, 8 * PAIRS])
+                };
+                let square = Square {
+                    a: a.tile(i, tiles[0]),
+                    b: b.tile(j, tiles[1]),
                     steps: step.1,
                     sums: if begins { std::ptr::null() } else { sums },
-                    sums_stride: 4 * COLS,
                     to,
-                    to_stride: 4 * to_stride,
+                    strides,
                 };
-                // SAFETY: the panels were packed in whole tiles; the sums have room for whole
-                // strips; C is written directly only where it has all of the tile's elements.
-                unsafe { self.tiles.sum(&strip, abreast) };
+                // SAFETY: panels were packed in whole tiles; the sums have room for whole squares;
+                // C is written directly only where it has all elements of the tiles.
+                unsafe { self.tiles.sum(&square, tiles) };
                 if ends && !direct {
-                    let at = [origin[0] + at[0], origin[1] + at[1]];
-                    let shape = [height, width];
-                    self.simd.call(FinishStrip { store, sums, c: part, shape, at });
+                    self.finish(sums, at, shape);
                 }
+            }
+        }
+    }
+
+    /// Makes of finished sums the part of C that starts at row and column `at` of the region.
+    fn finish(&self, sums: *const f32, at: [usize; 2], [height, width]: [usize; 2]) {
+        let Problem { c, ref store, .. } = self.region.problem;
+        let origin = self.region.origin;
+        for i in (0..height).step_by(SIDE) {
+            for j in (0..width).step_by(SIDE) {
+                let tile = i / SIDE * ABREAST + j / SIDE;
+                self.simd.call(FinishTile {
+                    store,
+                    sums: sums.wrapping_add(tile * PAIRS),
+                    c: Operand { start: c.at(at[0] + i, at[1] + j), ..c },
+                    shape: [SIDE.min(height - i), SIDE.min(width - j)],
+                    at: [origin[0] + at[0] + i, origin[1] + at[1] + j],
+                });
             }
         }
     }

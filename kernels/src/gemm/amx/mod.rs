@@ -4,8 +4,8 @@
 //!   rows: for each block of mc rows of A and C
 //!     cols: for each block of nc columns of B and C      sums (mc x nc) stay in the second level
 //!       depth: for each block of kc steps of k           pack A (mc x kc) and B (kc x nc)
-//!         panel: for each panel of B (kc x 64)           stays in the first level
-//!           tile: for each panel of A (16 x kc)          passes by
+//!         panel: for each panel of B (kc x 32)           stays in the first level
+//!           tile: for each panel of A (32 x kc)          passes by
 //! ```
 //!
 //! A sum goes on in the tile from block to block of k: what was stored is loaded as it was, so the
@@ -19,8 +19,8 @@ mod tile;
 
 use half::bf16;
 use loops::Loops;
-use pack::PackColumns;
-use tile::{ABREAST, COLS, PAIRS, SIDE, STEPS, STRIP, Tiles};
+use pack::PackPanels;
+use tile::{ABREAST, LANES, PAIRS, SIDE, SQUARE, STEPS, Tiles};
 
 use super::blocking::Blocking;
 use super::driver::Region;
@@ -31,7 +31,7 @@ use crate::dispatch::{Amx, caches};
 use crate::simd::{Kernel, Simd};
 
 /// Rows and columns of the sums that the tiles hold.
-const TILE: [usize; 2] = [SIDE, COLS];
+const TILE: [usize; 2] = [LANES; 2];
 
 /// Multiply-adds that one thread should have: about 20 microseconds of work.
 const GRAIN: usize = 1 << 24;
@@ -64,12 +64,14 @@ pub(super) fn packed_layout([k, n]: [usize; 2]) -> Option<([usize; 2], usize)> {
 /// Packs a whole B.
 pub(super) fn pack(amx: Amx, work: PackWhole<bf16>) {
     let PackWhole { b, shape, layout: [steps, _], to } = work;
-    let stride = steps / 2 * COLS;
-    Simd::<f32>::call(amx.vectors(), PackColumns { b, shape, to: to.cast(), stride, first: 0 });
+    let [k, n] = shape;
+    let (from, to, stride) = (b.t(), to.cast(), steps / 2 * LANES);
+    let work = PackPanels::<false> { from, shape: [n, k], to, stride, first: 0 };
+    Simd::<f32>::call(amx.vectors(), work);
 }
 
 fn grain(problem: &Problem<'_, bf16>) -> usize {
-    GRAIN.div_ceil(STRIP.saturating_mul(problem.shape[2].max(1)))
+    GRAIN.div_ceil(SQUARE.saturating_mul(problem.shape[2].max(1)))
 }
 
 fn packing(work: &Multiply<'_, bf16>) -> Packing {
@@ -77,8 +79,8 @@ fn packing(work: &Multiply<'_, bf16>) -> Packing {
     let Blocking { kc, mc, nc } = wanted.fitted(work.problem.shape[2]);
     let blocking = Blocking {
         kc: kc.next_multiple_of(STEPS),
-        mc: mc.next_multiple_of(SIDE),
-        nc: nc.next_multiple_of(COLS),
+        mc: mc.next_multiple_of(LANES),
+        nc: nc.next_multiple_of(LANES),
     };
     let b = work.prepacked.map_or(Source::Pack, |[steps, _]| Source::Prepacked(steps));
     Packing { blocking, a: Source::Pack, b }
@@ -123,26 +125,26 @@ impl Room {
     fn new(region: &Region<'_, bf16>) -> Self {
         let [rows, cols, k] = region.problem.shape;
         let Blocking { kc, mc, nc } = region.packing.blocking;
-        let all = [rows.div_ceil(SIDE), cols.div_ceil(COLS), k.div_ceil(STEPS)];
-        let most = [mc / SIDE, nc / COLS, kc / STEPS];
+        let all = [rows.div_ceil(LANES), cols.div_ceil(LANES), k.div_ceil(STEPS)];
+        let most = [mc / LANES, nc / LANES, kc / STEPS];
         // A cut may leave a region without rows.
         let block: [usize; 3] = std::array::from_fn(|i| most[i].min(all[i]).max(1));
         // Strides of zero describe matrices larger than any memory.
-        let pairs = |panels: usize, steps: usize, tiles: usize| {
-            panels.saturating_mul(steps).saturating_mul(tiles * PAIRS)
+        let pairs = |panels: usize, steps: usize| {
+            panels.saturating_mul(steps).saturating_mul(ABREAST * PAIRS)
         };
         let fits = |pairs: usize| pairs <= KEPT_BYTES / size_of::<u32>();
-        let (a, b) = (pairs(block[0], all[2], 1), pairs(all[1], all[2], ABREAST));
+        let (a, b) = (pairs(block[0], all[2]), pairs(all[1], all[2]));
         let whole = [block[1] < all[1] && fits(a), block[0] < all[0] && fits(b)];
         let prepacked = matches!(region.packing.b, Source::Prepacked(_));
         Self {
-            a: if whole[0] { a } else { pairs(block[0], block[2], 1) },
+            a: if whole[0] { a } else { pairs(block[0], block[2]) },
             b: match (prepacked, whole[1]) {
                 (true, _) => 0,
                 (_, true) => b,
-                _ => pairs(block[1], block[2], ABREAST),
+                _ => pairs(block[1], block[2]),
             },
-            sums: if block[2] < all[2] { block[0] * block[1] * STRIP } else { STRIP },
+            sums: if block[2] < all[2] { block[0] * block[1] * SQUARE } else { SQUARE },
             region: all,
             block,
             whole,

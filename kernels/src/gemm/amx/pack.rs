@@ -13,75 +13,66 @@ use super::super::plan::Operand;
 use super::tile::{ABREAST, PAIRS, SIDE, STEPS};
 use crate::simd::{Kernel, Simd};
 
-/// Sixteen lanes of an operand (`strides[0]` from lane to lane, `strides[1]` from step to step), of
-/// which some exist.
+/// Panels of 32 lanes, one after the other, each with its two tiles of a step side by side. The last
+/// panel has as many as it needs. `BY_LANE`: rows of a tile are lanes, as in A; otherwise they are
+/// pairs of steps.
+pub(super) struct PackPanels<const BY_LANE: bool> {
+    /// `strides[0]` from lane to lane, `strides[1]` from step to step.
+    pub(super) from: Operand<bf16>,
+    /// Lanes and steps that exist.
+    pub(super) shape: [usize; 2],
+    pub(super) to: *mut u32,
+    /// Pairs from panel to panel.
+    pub(super) stride: usize,
+    /// Steps of a panel, in tiles, that come before these.
+    pub(super) first: usize,
+}
+
+impl<const BY_LANE: bool> Kernel<f32> for PackPanels<BY_LANE> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, simd: S) {
+        let [lanes, steps] = self.shape.map(|size| size.div_ceil(SIDE));
+        let steps = steps.div_ceil(2);
+        // In the order in which the operand lies in memory.
+        if self.from.strides[0] == 1 {
+            for step in 0..steps {
+                for lane in 0..lanes {
+                    self.tile(simd, lane, step);
+                }
+            }
+        } else {
+            for lane in 0..lanes {
+                for step in 0..steps {
+                    self.tile(simd, lane, step);
+                }
+            }
+        }
+    }
+}
+
+impl<const BY_LANE: bool> PackPanels<BY_LANE> {
+    /// The tile of so many sixteens of lanes and steps of 32.
+    #[inline(always)]
+    fn tile<S: Simd<f32>>(&self, simd: S, lane: usize, step: usize) {
+        let [lanes, steps] = self.shape;
+        let panel = lane / ABREAST;
+        let abreast = ABREAST.min(lanes.div_ceil(SIDE) - panel * ABREAST);
+        let place = (self.first + step) * abreast + lane % ABREAST;
+        let to = self.to.wrapping_add(panel * self.stride + place * PAIRS);
+        let from = Operand { start: self.from.at(lane * SIDE, 0), ..self.from };
+        let exist = SIDE.min(lanes - lane * SIDE);
+        let at = step * STEPS;
+        Lanes { from, exist }.square::<S, BY_LANE>(simd, [at, STEPS.min(steps - at)], to);
+    }
+}
+
+/// Sixteen lanes of an operand, of which some exist.
 #[derive(Clone, Copy)]
 struct Lanes {
     from: Operand<bf16>,
     exist: usize,
-}
-
-/// Tiles of A: panels of 16 rows, one after the other.
-pub(super) struct PackRows {
-    pub(super) a: Operand<bf16>,
-    /// Rows and steps that exist.
-    pub(super) shape: [usize; 2],
-    pub(super) to: *mut u32,
-    /// Pairs from panel to panel.
-    pub(super) stride: usize,
-}
-
-impl Kernel<f32> for PackRows {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<f32>>(self, simd: S) {
-        let [rows, steps] = self.shape;
-        for (panel, row) in (0..rows).step_by(SIDE).enumerate() {
-            let from = Operand { start: self.a.at(row, 0), ..self.a };
-            let lanes = Lanes { from, exist: SIDE.min(rows - row) };
-            for (at, step) in (0..steps).step_by(STEPS).enumerate() {
-                let to = self.to.wrapping_add(panel * self.stride + at * PAIRS);
-                lanes.square::<S, true>(simd, [step, STEPS.min(steps - step)], to);
-            }
-        }
-    }
-}
-
-/// Tiles of B: panels of 64 columns, one after the other, each with its four tiles of a step side
-/// by side. The last panel has as many as it needs.
-pub(super) struct PackColumns {
-    pub(super) b: Operand<bf16>,
-    /// Steps and columns that exist.
-    pub(super) shape: [usize; 2],
-    pub(super) to: *mut u32,
-    /// Pairs from panel to panel.
-    pub(super) stride: usize,
-    /// Tiles of a panel, of those one above the other, that come before these.
-    pub(super) first: usize,
-}
-
-impl Kernel<f32> for PackColumns {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<f32>>(self, simd: S) {
-        let [steps, cols] = self.shape;
-        let b = self.b.t();
-        // Rows of B are read as far as they go before the next ones.
-        for (at, step) in (0..steps).step_by(STEPS).enumerate() {
-            for (tile, col) in (0..cols).step_by(SIDE).enumerate() {
-                let panel = tile / ABREAST;
-                let abreast = ABREAST.min(cols.div_ceil(SIDE) - panel * ABREAST);
-                let above = (self.first + at) * abreast;
-                let place = panel * self.stride + (above + tile % ABREAST) * PAIRS;
-                let from = Operand { start: b.at(col, 0), ..b };
-                let lanes = Lanes { from, exist: SIDE.min(cols - col) };
-                let to = self.to.wrapping_add(place);
-                lanes.square::<S, false>(simd, [step, STEPS.min(steps - step)], to);
-            }
-        }
-    }
 }
 
 impl Lanes {
@@ -96,8 +87,29 @@ impl Lanes {
     ) {
         let [lane_stride, step_stride] = self.from.strides;
         let from = Operand { start: self.from.at(0, step), ..self.from };
-        let mut rows = [simd.zero(); SIDE];
+        let to: *mut f32 = to.cast();
         let lanes_are_neighbours = lane_stride == 1 && step_stride != 1;
+        let whole = self.exist == SIDE && steps == STEPS;
+        // The rows of the tile are where they come from: nothing to turn.
+        if whole && lanes_are_neighbours && !BY_LANE {
+            for pair in 0..SIDE {
+                let row = interleaved(simd, from, pair, [SIDE, STEPS]);
+                // SAFETY: the caller of the kernel vouches for a whole tile at `to`.
+                unsafe { simd.store_ptr(row, to.wrapping_add(pair * SIDE)) };
+            }
+            return;
+        }
+        if whole && step_stride == 1 && BY_LANE {
+            for lane in 0..SIDE {
+                // SAFETY: as above; 32 halves, which are 16 values of 32 bits, exist in every lane.
+                unsafe {
+                    let row = simd.load_ptr(from.at(lane, 0).cast());
+                    simd.store_ptr(row, to.wrapping_add(lane * SIDE));
+                }
+            }
+            return;
+        }
+        let mut rows = [simd.zero(); SIDE];
         if lanes_are_neighbours {
             for (pair, row) in rows[..steps.div_ceil(2)].iter_mut().enumerate() {
                 *row = interleaved(simd, from, pair, [self.exist, steps]);
@@ -110,9 +122,9 @@ impl Lanes {
         if lanes_are_neighbours == BY_LANE {
             simd.transpose(&mut rows);
         }
-        for (i, row) in rows.into_iter().enumerate() {
-            // SAFETY: the caller of the kernel vouches for a whole tile at `to`.
-            unsafe { simd.store_ptr(row, to.wrapping_add(i * SIDE).cast()) };
+        for (i, &row) in rows.iter().enumerate() {
+            // SAFETY: as above.
+            unsafe { simd.store_ptr(row, to.wrapping_add(i * SIDE)) };
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Tiles of one thread: their configuration, and the kernel that sums products in them.
 //!
 //! ```text
-//!                    b: one step is 16 pairs of k for up to 4 x 16 columns
-//!                    [ tmm5 | tmm6 | tmm7 | tmm5 ]
-//!   a: 16 rows x     ----------------------------
-//!   16 pairs [tmm4]  [ tmm0 | tmm1 | tmm2 | tmm3 ]   16 x 64 sums in f32
+//!                            b: one step is 16 pairs of k for 2 x 16 columns
+//!                            [ tmm6 | tmm7 ]
+//!   a: 2 x 16 rows    [tmm4] [ tmm0 | tmm1 ]
+//!      of 16 pairs    [tmm5] [ tmm2 | tmm3 ]   32 x 32 sums in f32
 //! ```
 
 use std::arch::asm;
@@ -18,12 +18,12 @@ pub(super) const SIDE: usize = 16;
 pub(super) const STEPS: usize = 2 * SIDE;
 /// Pairs of bf16, or sums, in a tile.
 pub(super) const PAIRS: usize = SIDE * SIDE;
-/// Tiles of sums side by side.
-pub(super) const ABREAST: usize = 4;
-/// Columns of so many tiles.
-pub(super) const COLS: usize = ABREAST * SIDE;
+/// Tiles of sums side by side and one above the other.
+pub(super) const ABREAST: usize = 2;
+/// Rows and columns of so many tiles.
+pub(super) const LANES: usize = ABREAST * SIDE;
 /// Sums in them.
-pub(super) const STRIP: usize = SIDE * COLS;
+pub(super) const SQUARE: usize = LANES * LANES;
 
 /// Bytes per row of a tile: a cache line.
 const LINE: usize = 4 * SIDE;
@@ -78,61 +78,63 @@ impl Drop for Tiles {
     }
 }
 
-/// Up to 16 x 64 sums over some steps of k. Distances are in bytes.
-pub(super) struct Strip {
-    /// The first tile of A: 16 rows of 16 pairs.
+/// Up to 32 x 32 sums over some steps of k. Distances are in bytes.
+pub(super) struct Square {
+    /// Packed tiles of A and B: of every step one or two.
     pub(super) a: *const u32,
-    /// Distance between its rows, and from tile to tile.
-    pub(super) a_strides: [usize; 2],
-    /// The first of the packed tiles of B: 16 pairs of rows of 16 columns, those side by side one
-    /// after the other.
     pub(super) b: *const u32,
-    /// Number of tiles of A.
+    /// Number of steps.
     pub(super) steps: usize,
-    /// Sums to go on from, or null to begin with zeros.
+    /// Tiles of sums to go on from, two by two, or null to begin with zeros.
     pub(super) sums: *const f32,
-    /// Distance between rows of those.
-    pub(super) sums_stride: usize,
-    /// Where the sums go; neighbouring columns are neighbours.
+    /// Where the sums go; columns of a tile are neighbours.
     pub(super) to: *mut f32,
-    /// Distance between rows there.
-    pub(super) to_stride: usize,
+    /// Distance between rows of a tile there, to the tile on the right and to the one below.
+    pub(super) strides: [usize; 3],
 }
 
-/// The kernel for tiles of sums $i, with tiles of B in $t: all of k in one block of assembly, since
-/// the compiler knows nothing of what tiles hold.
+/// The kernel for some of the four tiles of sums: all of k in one block of assembly, since the
+/// compiler knows nothing of what tiles hold.
+///
+/// A panel of B is used again at once and stays in the first-level cache; A and the sums pass by, and
+/// TILELOADDT1 keeps them from pushing it out, which makes a third of the speed.
 macro_rules! kernel {
-    ($strip:expr, step $step:literal, $($i:literal at $column:literal, B $t:literal at $tile:literal);+) => {
+    (
+        $square:expr, sums $($sum:literal at $at:literal),+;
+        steps $($step:literal),+;
+        advance $a_step:literal $b_step:literal;
+        left $($left:literal),+; right $($right:literal),*
+    ) => {
         asm!(
             "test {sums}, {sums}",
             "jz 2f",
-            $(concat!("tileloadd tmm", $i, ", [{sums} + {sums_stride}*1 + ", $column, "]"),)+
+            $(concat!("tileloaddt1 tmm", $sum, ", [{sums} + {line}*1 + ", $at, "]"),)+
             "jmp 3f",
             "2:",
-            $(concat!("tilezero tmm", $i),)+
+            $(concat!("tilezero tmm", $sum),)+
             "3:",
             "test {steps}, {steps}",
             "jz 5f",
             "4:",
-            "tileloadd tmm4, [{a} + {a_stride}*1]",
-            $(concat!("tileloadd tmm", $t, ", [{b} + {line}*1 + ", $tile, "]"),
-            concat!("tdpbf16ps tmm", $i, ", tmm4, tmm", $t),)+
-            "add {a}, {a_step}",
-            concat!("add {b}, ", $step),
+            $($step,)+
+            concat!("add {a}, ", $a_step),
+            concat!("add {b}, ", $b_step),
             "dec {steps}",
             "jnz 4b",
             "5:",
-            $(concat!("tilestored [{to} + {to_stride}*1 + ", $column, "], tmm", $i),)+
-            a = inout(reg) $strip.a => _,
-            a_stride = in(reg) $strip.a_strides[0],
-            a_step = in(reg) $strip.a_strides[1],
-            b = inout(reg) $strip.b => _,
+            $($left,)+
+            "add {to}, {beside}",
+            "add {below}, {beside}",
+            $($right,)*
+            a = inout(reg) $square.a => _,
+            b = inout(reg) $square.b => _,
+            steps = inout(reg) $square.steps => _,
             line = in(reg) LINE,
-            steps = inout(reg) $strip.steps => _,
-            sums = in(reg) $strip.sums,
-            sums_stride = in(reg) $strip.sums_stride,
-            to = in(reg) $strip.to,
-            to_stride = in(reg) $strip.to_stride,
+            sums = in(reg) $square.sums,
+            to = inout(reg) $square.to => _,
+            below = inout(reg) $square.to.wrapping_byte_add($square.strides[2]) => _,
+            stride = in(reg) $square.strides[0],
+            beside = in(reg) $square.strides[1],
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
@@ -141,22 +143,46 @@ macro_rules! kernel {
 }
 
 impl Tiles {
-    /// Sums `strip` over `abreast` tiles, 1 to 4.
+    /// Sums `square` over `down` times `across` tiles, 1 or 2 each.
     ///
     /// # Safety
-    /// Its addresses must be readable, and writable where the sums go, over whole tiles: 16 rows,
-    /// `abreast` times 16 columns, all steps.
-    pub(super) unsafe fn sum(&self, strip: &Strip, abreast: usize) {
+    /// Its addresses must be readable, and writable where the sums go, over so many whole tiles and
+    /// all steps.
+    pub(super) unsafe fn sum(&self, square: &Square, [down, across]: [usize; 2]) {
         // SAFETY: a value of this type says that tiles exist and are configured on this thread; the
         // caller vouches for the addresses.
         unsafe {
-            match abreast {
-                1 => kernel!(strip, step 1024, 0 at 0, B 5 at 0),
-                2 => kernel!(strip, step 2048, 0 at 0, B 5 at 0; 1 at 64, B 6 at 1024),
-                3 => kernel!(strip, step 3072, 0 at 0, B 5 at 0; 1 at 64, B 6 at 1024;
-                    2 at 128, B 7 at 2048),
-                _ => kernel!(strip, step 4096, 0 at 0, B 5 at 0; 1 at 64, B 6 at 1024;
-                    2 at 128, B 7 at 2048; 3 at 192, B 5 at 3072),
+            match (down, across) {
+                (1, 1) => kernel!(square, sums 0 at 0;
+                    steps "tileloaddt1 tmm4, [{a} + {line}*1]", "tileloadd tmm6, [{b} + {line}*1]",
+                        "tdpbf16ps tmm0, tmm4, tmm6";
+                    advance 1024 1024;
+                    left "tilestored [{to} + {stride}*1], tmm0"; right),
+                (1, _) => kernel!(square, sums 0 at 0, 1 at 1024;
+                    steps "tileloaddt1 tmm4, [{a} + {line}*1]", "tileloadd tmm6, [{b} + {line}*1]",
+                        "tdpbf16ps tmm0, tmm4, tmm6",
+                        "tileloadd tmm7, [{b} + {line}*1 + 1024]", "tdpbf16ps tmm1, tmm4, tmm7";
+                    advance 1024 2048;
+                    left "tilestored [{to} + {stride}*1], tmm0";
+                    right "tilestored [{to} + {stride}*1], tmm1"),
+                (_, 1) => kernel!(square, sums 0 at 0, 2 at 2048;
+                    steps "tileloaddt1 tmm4, [{a} + {line}*1]", "tileloadd tmm6, [{b} + {line}*1]",
+                        "tdpbf16ps tmm0, tmm4, tmm6",
+                        "tileloaddt1 tmm5, [{a} + {line}*1 + 1024]", "tdpbf16ps tmm2, tmm5, tmm6";
+                    advance 2048 1024;
+                    left "tilestored [{to} + {stride}*1], tmm0",
+                        "tilestored [{below} + {stride}*1], tmm2"; right),
+                (_, _) => kernel!(square, sums 0 at 0, 1 at 1024, 2 at 2048, 3 at 3072;
+                    steps "tileloaddt1 tmm4, [{a} + {line}*1]", "tileloadd tmm6, [{b} + {line}*1]",
+                        "tdpbf16ps tmm0, tmm4, tmm6",
+                        "tileloadd tmm7, [{b} + {line}*1 + 1024]", "tdpbf16ps tmm1, tmm4, tmm7",
+                        "tileloaddt1 tmm5, [{a} + {line}*1 + 1024]", "tdpbf16ps tmm2, tmm5, tmm6",
+                        "tdpbf16ps tmm3, tmm5, tmm7";
+                    advance 2048 2048;
+                    left "tilestored [{to} + {stride}*1], tmm0",
+                        "tilestored [{below} + {stride}*1], tmm2";
+                    right "tilestored [{to} + {stride}*1], tmm1",
+                        "tilestored [{below} + {stride}*1], tmm3"),
             }
         }
     }
