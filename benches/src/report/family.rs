@@ -15,7 +15,7 @@ const FAMILIES: [(&str, bool, &[&str]); 10] = [
     ("activations", false, &["relu", "sigmoid", "tanh", "gelu", "silu"]),
     ("elementary functions", false, &["exp", "ln"]),
     ("reductions", false, &["sum", "mean", "mean_var", "max", "argmax", "l2_norm"]),
-    ("optimiser steps", false, &["sgd", "momentum", "nesterov", "rms_prop", "adam", "adamw"]),
+    ("optimiser steps", false, &["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]),
     ("conversions", false, &["convert"]),
 ];
 

@@ -136,7 +136,7 @@ fn position(shapes: &[&str], shape: &str) -> f64 {
 fn axis(op: &str) -> &'static str {
     match op {
         "gemm" => "rows = columns = depth",
-        "sgd" | "momentum" | "rms_prop" | "adam" | "adamw" => "parameters",
+        "sgd" | "momentum" | "rmsprop" | "adam" | "adamw" => "parameters",
         _ => "elements",
     }
 }
