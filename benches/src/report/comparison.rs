@@ -9,7 +9,7 @@ use crate::record::Record;
 /// What one record says about a case.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell {
-    /// How many times faster than the best other ours is.
+    /// How many times faster than the best library ours is; nothing where only the naive twin ran.
     pub ratio: Option<f64>,
     /// Our median.
     pub seconds: f64,
@@ -22,7 +22,8 @@ pub struct Comparison {
     pub rows: Vec<(String, Vec<Option<Cell>>)>,
     /// How many cases all of them have.
     pub common: usize,
-    /// The geometric mean over these of the ratio to the best other.
+    /// The geometric mean of the ratio to the best library, over those of them that all records have it
+    /// for.
     pub ratios: Vec<Option<f64>>,
     /// The geometric mean over these of our speed relative to the first record.
     pub speeds: Vec<Option<f64>>,
@@ -39,7 +40,7 @@ pub fn comparison(records: &[Record]) -> Comparison {
             if place == rows.len() {
                 rows.push((duel.case.to_owned(), vec![None; records.len()]));
             }
-            let (ratio, seconds) = (duel.ratio(), duel.ours.median);
+            let (ratio, seconds) = (duel.against_peer(), duel.ours.median);
             rows[place].1[column] = Some(Cell { ratio, seconds });
         }
     }

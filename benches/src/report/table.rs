@@ -105,7 +105,7 @@ fn our_paths(out: &mut String, record: &Record) {
     }
 }
 
-/// Several records side by side: the ratio to the best other, and our speed relative to the first.
+/// Several records side by side: the ratio to the best library, and our speed relative to the first.
 pub fn side_by_side(records: &[Record]) -> String {
     let comparison = comparison(records);
     let wide = comparison.rows.iter().map(|(case, _)| case.len()).max().unwrap_or_default().max(30);

@@ -51,7 +51,7 @@ pub(super) struct Plot {
 
 // Units of the drawing; the page scales it. Narrow enough that text stays legible on a phone.
 const WIDTH: f64 = 520.0;
-const HEIGHT: f64 = 360.0;
+const HEIGHT: f64 = 380.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 14.0;
@@ -121,6 +121,11 @@ impl Plot {
         (longest + 1.0) * CHARACTER * names.len() as f64 > WIDTH - LEFT - RIGHT
     }
 
+    /// How far a logarithmic y goes beyond the highest: labels of limits stand above them.
+    fn headroom(&self) -> f64 {
+        if self.limits.is_empty() { 1.4 } else { 4.0 }
+    }
+
     fn axes(&self) -> (Axis, Axis) {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let limits = || self.limits.iter().flat_map(|limit| [limit.from, limit.to]);
@@ -138,7 +143,7 @@ impl Plot {
         };
         let (from, to) = (HEIGHT - if self.tilted() { BOTTOM_TILTED } else { BOTTOM }, TOP);
         let y = if self.log_y {
-            Axis { low: y_low * 0.7, high: y_high * 1.4, log: true, from, to }
+            Axis { low: y_low * 0.7, high: y_high * self.headroom(), log: true, from, to }
         } else {
             Axis { low: 0.0, high: y_high * 1.06, log: false, from, to }
         };

@@ -1,5 +1,7 @@
 //! The roofline: operations per byte and per second, under everything that the machine allows.
 
+use std::collections::HashSet;
+
 use super::look::Look;
 use super::plot::{Across, Limit, Plot, Point, Series, short};
 use crate::record::{Ceiling, Record, Row};
@@ -22,7 +24,7 @@ pub(super) fn plot(record: &Record, duels: &[Duel]) -> Plot {
         points,
     };
     let ours = counted.iter().map(|duel| point(duel.ours)).collect();
-    let others = counted.iter().filter_map(|duel| duel.other()).map(point).collect();
+    let others = counted.iter().filter_map(|duel| duel.peer).map(point).collect();
     Plot {
         title: "Roofline: each point is a workload, lines are what the machine allows".into(),
         x: "operations per byte".into(),
@@ -32,7 +34,7 @@ pub(super) fn plot(record: &Record, duels: &[Duel]) -> Plot {
         limits: limits(&record.ceilings, &counted),
         series: vec![
             series("Tilewise", "ours", 1, ours),
-            series("best of the others", "hollow", 0, others),
+            series("best of the other libraries", "hollow", 0, others),
         ],
     }
 }
@@ -56,7 +58,13 @@ fn limits(ceilings: &[Ceiling], counted: &[&Duel]) -> Vec<Limit> {
         return Vec::new();
     }
     let is_flat = |ceiling: &&Ceiling| split(ceiling).0 == "flops";
-    let flats = || ceilings.iter().filter(is_flat);
+    // Of the types in this record, and what tiles could do; the rest would hide the points.
+    let types: HashSet<&str> =
+        counted.iter().filter_map(|duel| duel.case.split('/').nth(1)).chain(["bf16"]).collect();
+    let dtype =
+        |ceiling: &Ceiling| split(ceiling).1.split('/').next().unwrap_or_default().to_owned();
+    let flats =
+        || ceilings.iter().filter(is_flat).filter(|ceiling| types.contains(&*dtype(ceiling)));
     let peak = flats().map(|ceiling| ceiling.rate / 1e9).fold(0.0, f64::max);
     // Room to the right of the last point for the labels, and as much as slopes need to meet the peak.
     let end = (high * 4.0).max(100.0);
