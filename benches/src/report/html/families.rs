@@ -151,7 +151,7 @@ pub(super) fn shares(out: &mut String, duels: &[Duel]) {
     let most = families.iter().flat_map(|(_, shares)| shares).map(|(_, share)| *share);
     let high = most.fold(1.0, f64::max);
     // Dots and labels at an end stay inside.
-    let place = |share: f64| 4.0 + share / high * 92.0;
+    let place = |share: f64| 4.0 + share / high * 90.0;
     out.push_str(
         "<h3>Share of the roof</h3><p>How much of what the machine allows at most each workload of ours \
          reaches. Above 100 % its data was still in a faster level of memory than its size suggests.</p>\

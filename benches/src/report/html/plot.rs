@@ -168,6 +168,7 @@ impl Plot {
         for series in order {
             series.draw(&mut out, &x, &y);
         }
+        self.label_limits(&mut out, &x, &y);
         out.push_str("</svg><div class=\"legend\">");
         for series in &self.series {
             let (class, name) = (&series.look.class, escape(&series.name));
@@ -231,23 +232,26 @@ impl Plot {
         );
     }
 
-    /// Slopes are labelled where they begin, level limits where they end; labels that would touch
-    /// move apart.
     fn draw_limits(&self, out: &mut String, x: &Axis, y: &Axis) {
-        let mut labels: Vec<(bool, f64, f64, &str)> = Vec::new();
         for limit in &self.limits {
-            let [(x1, y1), (x2, y2)] =
-                [limit.from, limit.to].map(|(h, v)| (x.place(h), y.place(v)));
+            let [(x1, y1), (x2, y2)] = limit.ends(x, y);
             let _ = write!(
                 out,
                 "<path class=\"limit\" d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\"><title>{}</title></path>",
                 escape(&limit.text)
             );
+        }
+    }
+
+    /// Slopes are labelled where they begin, level limits where they end; labels that would touch
+    /// move apart.
+    fn label_limits(&self, out: &mut String, x: &Axis, y: &Axis) {
+        let mut labels: Vec<(bool, f64, f64, &str)> = Vec::new();
+        for limit in self.limits.iter().filter(|limit| !limit.label.is_empty()) {
+            let [(x1, y1), (x2, y2)] = limit.ends(x, y);
             let flat = limit.from.1 == limit.to.1;
-            if !limit.label.is_empty() {
-                let (at_x, at_y) = if flat { (x2, y2 - 4.0) } else { (x1 + 4.0, y1 - 4.0) };
-                labels.push((flat, at_x, at_y, &limit.label));
-            }
+            let (at_x, at_y) = if flat { (x2, y2 - 4.0) } else { (x1 + 4.0, y1 - 4.0) };
+            labels.push((flat, at_x, at_y, &limit.label));
         }
         // From below upwards: each label takes the lowest place above the one before.
         labels.sort_by(|a, b| b.2.total_cmp(&a.2));
@@ -264,6 +268,12 @@ impl Plot {
                 );
             }
         }
+    }
+}
+
+impl Limit {
+    fn ends(&self, x: &Axis, y: &Axis) -> [(f64, f64); 2] {
+        [self.from, self.to].map(|(across, up)| (x.place(across), y.place(up)))
     }
 }
 

@@ -67,7 +67,7 @@ fn limits(ceilings: &[Ceiling], counted: &[&Duel]) -> Vec<Limit> {
         || ceilings.iter().filter(is_flat).filter(|ceiling| types.contains(&*dtype(ceiling)));
     let peak = flats().map(|ceiling| ceiling.rate / 1e9).fold(0.0, f64::max);
     // Room to the right of the last point for the labels, and as much as slopes need to meet the peak.
-    let end = (high * 4.0).max(100.0);
+    let end = (high * 10.0).max(100.0);
     let flat = |ceiling: &Ceiling| {
         let (rate, name) = (ceiling.rate / 1e9, split(ceiling).1.replace('/', " "));
         let text = format!("{name}: {rate:.0} GFLOP/s of multiply-adds");
