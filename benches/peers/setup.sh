@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the native peers: MKL and OpenBLAS from PyPI into target/peers, oneDNN 3 out of a wheel of
 # PyPI's paddlepaddle (190 MB, the only one that has it with OpenMP), and, where this user may install
-# packages, BLIS from Debian. Prints how to tell the benchmarks where they are.
+# packages, BLIS and libxsmm from Debian. Prints how to tell the benchmarks where they are.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -27,12 +27,26 @@ PYTHON
     rm -rf "$peers/wheels"
 fi
 
-if ! ldconfig -p | grep -q libblis.so; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        { apt-get update -q && apt-get install -y -q --no-install-recommends libblis4-pthread; } >&2 ||
-            echo "setup.sh: apt could not install libblis4-pthread: BLIS will be named as absent" >&2
-    else
-        echo "setup.sh: BLIS needs libblis4-pthread, which only root can install" >&2
+debian() { # debian <package> <peer>
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "setup.sh: $2 needs Debian's $1, which only root can install" >&2
+        return 1
+    fi
+    { apt-get update -q && apt-get install -y -q --no-install-recommends "$1"; } >&2 && return
+    echo "setup.sh: apt could not install $1: $2 will be named as absent" >&2
+    return 1
+}
+
+ldconfig -p | grep -q libblis.so || debian libblis4-pthread BLIS || true
+
+# Debian has libxsmm as archives only. Linked with its stand-in for a BLAS, it falls back on nobody's.
+if [ ! -f "$peers/lib/libxsmm.so.1" ] && ! ldconfig -p | grep -q libxsmm.so; then
+    archive() { dpkg -L libxsmm-dev 2>/dev/null | grep "/$1.a$"; }
+    if archive libxsmm >/dev/null || debian libxsmm-dev libxsmm; then
+        "${CC:-cc}" -shared -o "$peers/lib/libxsmm.so.1" \
+            -Wl,--whole-archive "$(archive libxsmm)" -Wl,--no-whole-archive \
+            "$(archive libxsmmnoblas)" -lpthread -ldl -lm -lrt >&2 ||
+            echo "setup.sh: could not link libxsmm: it will be named as absent" >&2
     fi
 fi
 

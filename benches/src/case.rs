@@ -5,7 +5,7 @@ use std::fmt;
 use tilewise_kernels::{Exec, Float, Isa, Result, available};
 
 use crate::data::{append, assert_close};
-use crate::peers::{Native, Peer, RustCrate};
+use crate::peers::{Native, Owned, Peer, RustCrate};
 
 /// Whose code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,11 @@ impl Implementation {
             Who::Native(native) => Some(Peer::Native(native)),
             _ => None,
         }
+    }
+
+    /// Whether it computes in memory of its own.
+    pub(crate) fn owns_memory(self) -> bool {
+        self.peer().is_some_and(Peer::owns_memory)
     }
 
     /// How our kernels are told to run this: `None` where it is not ours.
@@ -112,9 +117,16 @@ pub trait Workload: Send {
         let expected = self.outputs();
         self.reset();
         self.run(by);
-        assert_close(&by.to_string(), &expected, &self.outputs(), self.tolerance());
+        // Others may round more coarsely than we allow ourselves to, and are not to be left out for it.
+        let slack = if by.peer().is_some() { 8.0 } else { 1.0 };
+        assert_close(&by.to_string(), &expected, &self.outputs(), slack * self.tolerance());
     }
 }
+
+/// What somebody else computes from the same inputs, on that many threads.
+type Theirs<T> = Box<dyn Fn(Peer, &[Vec<T>], &mut Vec<T>, usize) + Send>;
+/// The same in memory of his own.
+type Own<T> = Box<dyn Fn(Peer, &[Vec<T>]) -> Box<dyn Owned> + Send>;
 
 /// A workload that writes one buffer from others, by our kernel and by its naive twin.
 pub(crate) struct Simple<T, F, N> {
@@ -123,6 +135,11 @@ pub(crate) struct Simple<T, F, N> {
     tolerance: f64,
     fast: F,
     naive: N,
+    theirs: Option<Theirs<T>>,
+    own: Option<Own<T>>,
+    owned: Option<Box<dyn Owned>>,
+    /// Whether the last call computed there.
+    apart: bool,
 }
 
 impl<T, F, N> Simple<T, F, N>
@@ -133,7 +150,25 @@ where
 {
     /// A workload with `len` outputs and a [`Workload::tolerance`].
     pub(crate) fn new(inputs: Vec<Vec<T>>, len: usize, tolerance: f64, fast: F, naive: N) -> Self {
-        Self { inputs, out: vec![T::ZERO; len], tolerance, fast, naive }
+        let out = vec![T::ZERO; len];
+        let (theirs, own, owned, apart) = (None, None, None, false);
+        Self { inputs, out, tolerance, fast, naive, theirs, own, owned, apart }
+    }
+
+    /// The same with peers, where [`crate::peers`] says that they can.
+    pub(crate) fn beside(
+        self,
+        theirs: impl Fn(Peer, &[Vec<T>], &mut Vec<T>, usize) + Send + 'static,
+    ) -> Self {
+        Self { theirs: Some(Box::new(theirs)), ..self }
+    }
+
+    /// The same with peers who compute in memory of their own.
+    pub(crate) fn apart(
+        self,
+        own: impl Fn(Peer, &[Vec<T>]) -> Box<dyn Owned> + Send + 'static,
+    ) -> Self {
+        Self { own: Some(Box::new(own)), ..self }
     }
 }
 
@@ -144,15 +179,28 @@ where
     N: Fn(&[Vec<T>], &mut [T]) + Send,
 {
     fn run(&mut self, by: Implementation) {
-        match by.exec() {
-            Some(exec) => {
-                (self.fast)(&self.inputs, &mut self.out, exec).expect("valid arguments");
-            }
-            None => (self.naive)(&self.inputs, &mut self.out),
+        self.apart = by.owns_memory();
+        if let Some(exec) = by.exec() {
+            return (self.fast)(&self.inputs, &mut self.out, exec).expect("valid arguments");
+        }
+        if let (Some(peer), Some(own), true) = (by.peer(), &self.own, self.apart) {
+            return self.owned.get_or_insert_with(|| own(peer, &self.inputs)).run();
+        }
+        match (by.peer(), &self.theirs) {
+            (Some(peer), Some(theirs)) => theirs(peer, &self.inputs, &mut self.out, by.threads),
+            _ => (self.naive)(&self.inputs, &mut self.out),
         }
     }
 
+    /// Whoever writes nothing must not pass for the one before.
+    fn reset(&mut self) {
+        self.out.fill(T::NAN);
+    }
+
     fn outputs(&self) -> Vec<f64> {
+        if let Some(owned) = self.owned.as_ref().filter(|_| self.apart) {
+            return owned.outputs();
+        }
         let mut all = Vec::new();
         append(&self.out, &mut all);
         all

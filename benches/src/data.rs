@@ -1,5 +1,7 @@
 //! Inputs from a seed, and the comparison of results.
 
+use std::any::Any;
+
 use tilewise_kernels::Float;
 
 /// The SplitMix64 generator: a few lines, and good enough to fill benchmark inputs.
@@ -61,4 +63,16 @@ pub(crate) fn assert_close(name: &str, expected: &[f64], got: &[f64], tolerance:
 /// Appends values as `f64`.
 pub(crate) fn append<T: Float>(values: &[T], to: &mut Vec<f64>) {
     to.extend(values.iter().map(|value| value.to_f64()));
+}
+
+/// Values of a generic workload as those `f32` that they are when a peer runs it that knows no others.
+#[expect(clippy::ptr_arg, reason = "only a sized type can be asked what it is")]
+pub(crate) fn singles<T: Float>(values: &Vec<T>) -> &[f32] {
+    (values as &dyn Any).downcast_ref::<Vec<f32>>().expect("a case in f32")
+}
+
+/// The same to be written.
+#[expect(clippy::ptr_arg, reason = "only a sized type can be asked what it is")]
+pub(crate) fn singles_mut<T: Float>(values: &mut Vec<T>) -> &mut [f32] {
+    (values as &mut dyn Any).downcast_mut::<Vec<f32>>().expect("a case in f32")
 }

@@ -1,5 +1,7 @@
 //! Batch normalisation: training forward and backward, inference.
 
+use std::any::Any;
+
 use tilewise_kernels::{
     Activation, Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads,
     BatchNormInference, BatchStats, Exec, Float, Result, Running, naive,
@@ -7,6 +9,7 @@ use tilewise_kernels::{
 
 use crate::case::{Case, Implementation, Work, Workload};
 use crate::data::{Random, append};
+use crate::peers::{self, Owned, Peer, Statistics};
 
 const EPSILON: f64 = 1e-5;
 
@@ -87,6 +90,9 @@ struct Batch<T> {
     before: Vec<T>,
     dgamma: Vec<T>,
     dbeta: Vec<T>,
+    /// For who takes only memory of his own, and whether the last call computed there.
+    owned: Option<Box<dyn Owned>>,
+    apart: bool,
 }
 
 impl<T: Float> Batch<T> {
@@ -106,6 +112,8 @@ impl<T: Float> Batch<T> {
             before: vec![T::ZERO; if relu { len } else { 0 }],
             dgamma: vec![T::ZERO; channels],
             dbeta: vec![T::ZERO; channels],
+            owned: None,
+            apart: false,
         };
         // Statistics for the passes that only read them.
         batch.naive();
@@ -138,8 +146,38 @@ impl<T: Float> Batch<T> {
         }
     }
 
+    /// Other people know `f32` only.
+    fn theirs(&mut self, peer: Peer, threads: usize) {
+        let own = (self as &mut dyn Any).downcast_mut::<Batch<f32>>().expect("a case in f32");
+        let Batch {
+            pass, dims, relu, x, dy, gamma, beta, stats, out, dgamma, dbeta, owned, ..
+        } = own;
+        let epsilon = EPSILON as f32;
+        let batch = peers::Batch { x, dims: *dims, gamma, beta, epsilon, relu: *relu };
+        if peer.owns_memory() {
+            return owned.get_or_insert_with(|| peers::own_batch_norm(peer, &batch)).run();
+        }
+        let BatchStats { mean, var, .. } = stats;
+        match pass {
+            Pass::Forward => {
+                peers::batch_norm(peer, &batch, out, Statistics { mean, var }, threads);
+            }
+            Pass::Backward => {
+                let gradients = peers::Gradients { dx: out, dgamma, dbeta };
+                let statistics = Statistics { mean: &**mean, var: &**var };
+                peers::batch_norm_backward(peer, &batch, statistics, dy, gradients, threads);
+            }
+            Pass::Inference => {
+                let statistics = Statistics { mean: &**mean, var: &**var };
+                peers::batch_norm_inference(peer, &batch, out, statistics, threads);
+            }
+        }
+    }
+
     fn naive(&mut self) {
-        let Self { pass, dims, relu, x, dy, gamma, beta, stats, out, before, dgamma, dbeta } = self;
+        let Self {
+            pass, dims, relu, x, dy, gamma, beta, stats, out, before, dgamma, dbeta, ..
+        } = self;
         let (affine, epsilon) = (Affine { gamma, beta }, T::from_f64(EPSILON));
         let running = || Running { mean: &stats.mean, var: &stats.var };
         // The twin knows no ReLU: one follows it, or comes before it on the way back.
@@ -168,16 +206,39 @@ impl<T: Float> Batch<T> {
 
 impl<T: Float> Workload for Batch<T> {
     fn run(&mut self, by: Implementation) {
-        match by.exec() {
-            Some(exec) => self.fast(exec).expect("valid arguments"),
-            None => self.naive(),
+        self.apart = by.owns_memory();
+        match (by.exec(), by.peer()) {
+            (Some(exec), _) => self.fast(exec).expect("valid arguments"),
+            (_, Some(peer)) => self.theirs(peer, by.threads),
+            _ => self.naive(),
+        }
+    }
+
+    /// Whoever writes nothing must not pass for the one before. (Nobody else writes `inv_std`.)
+    fn reset(&mut self) {
+        self.out.fill(T::NAN);
+        match self.pass {
+            Pass::Forward => {
+                self.stats.mean.fill(T::NAN);
+                self.stats.var.fill(T::NAN);
+            }
+            Pass::Backward => {
+                self.dgamma.fill(T::NAN);
+                self.dbeta.fill(T::NAN);
+            }
+            Pass::Inference => {}
         }
     }
 
     fn outputs(&self) -> Vec<f64> {
         let mut all = Vec::new();
-        let stats = [&self.stats.mean, &self.stats.var, &self.stats.inv_std];
-        for values in [&self.out, &self.dgamma, &self.dbeta].into_iter().chain(stats) {
+        match &self.owned {
+            Some(owned) if self.apart => all.extend(owned.outputs()),
+            _ => [&self.out, &self.stats.mean, &self.stats.var]
+                .into_iter()
+                .for_each(|values| append(values, &mut all)),
+        }
+        for values in [&self.stats.inv_std, &self.dgamma, &self.dbeta] {
             append(values, &mut all);
         }
         all

@@ -1,5 +1,7 @@
 //! Cross-entropy of logits: the mean loss and its gradient together, and the loss alone.
 
+use std::any::Any;
+
 use tilewise_kernels::{
     Exec, Float, MatMut, MatRef, Reduction, Result, SigmoidCrossEntropy, SoftmaxCrossEntropy,
     Targets, naive,
@@ -8,6 +10,7 @@ use tilewise_kernels::{
 use super::{LOGITS, counts};
 use crate::case::{Case, Implementation, Work, Workload};
 use crate::data::{Random, append};
+use crate::peers::{self, Owned, Peer};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -75,6 +78,9 @@ struct Logits<T> {
     targets: Vec<T>,
     dlogits: Vec<T>,
     loss: T,
+    /// For who takes only memory of his own, and whether the last call computed there.
+    owned: Option<Box<dyn Owned>>,
+    apart: bool,
 }
 
 impl<T: Float> Logits<T> {
@@ -90,7 +96,16 @@ impl<T: Float> Logits<T> {
             targets: random.uniform(if form == Form::Sigmoid { len } else { 0 }, 0.0, 1.0),
             dlogits: vec![T::ZERO; len],
             loss: T::ZERO,
+            owned: None,
+            apart: false,
         }
+    }
+
+    fn theirs(&mut self, peer: Peer) {
+        let own = (self as &mut dyn Any).downcast_mut::<Logits<f32>>().expect("a case in f32");
+        let Logits { rows, cols, logits, labels, owned, .. } = own;
+        let logits = MatRef::new(logits, *rows, *cols).expect("a matrix of this shape");
+        owned.get_or_insert_with(|| peers::own_cross_entropy(peer, logits, labels)).run();
     }
 
     fn fast(&mut self, exec: Exec) -> Result<T> {
@@ -126,6 +141,10 @@ impl<T: Float> Logits<T> {
 
 impl<T: Float> Workload for Logits<T> {
     fn run(&mut self, by: Implementation) {
+        self.apart = by.owns_memory();
+        if let Some(peer) = by.peer() {
+            return self.theirs(peer);
+        }
         let loss = match by.exec() {
             Some(exec) => self.fast(exec),
             None => self.naive(),
@@ -135,12 +154,15 @@ impl<T: Float> Workload for Logits<T> {
 
     /// The gradients, if they were asked for, times the rows, since the mean makes them small.
     fn outputs(&self) -> Vec<f64> {
-        let mut all = Vec::new();
-        if self.form != Form::SoftmaxLoss {
+        let (mut all, mut loss) = (Vec::new(), self.loss.to_f64());
+        if let Some(owned) = self.owned.as_ref().filter(|_| self.apart) {
+            all = owned.outputs();
+            loss = all.pop().expect("the loss comes last");
+        } else if self.form != Form::SoftmaxLoss {
             append(&self.dlogits, &mut all);
-            all.iter_mut().for_each(|gradient| *gradient *= self.rows as f64);
         }
-        all.push(self.loss.to_f64());
+        all.iter_mut().for_each(|gradient| *gradient *= self.rows as f64);
+        all.push(loss);
         all
     }
 

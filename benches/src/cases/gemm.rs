@@ -9,7 +9,7 @@ use tilewise_kernels::{
 
 use crate::case::{Case, Implementation, Who, Work, Workload};
 use crate::data::{Random, append, assert_close};
-use crate::peers::{self, Peer};
+use crate::peers::{self, Owned, Peer};
 
 /// Above this many multiplications the naive twin checks some rows only, and is not timed.
 const NAIVE_LIMIT: usize = 1 << 21;
@@ -99,10 +99,13 @@ pub(crate) trait Operand<T: Float>: SumsTo<T> {
 
     /// `C = A B` by a peer.
     fn by_peer(by: Peer, a: MatRef<Self>, b: MatRef<Self>, c: MatMut<T>, threads: usize);
+
+    /// The same in memory of the peer's own.
+    fn owned(by: Peer, a: MatRef<Self>, b: MatRef<Self>) -> Box<dyn Owned>;
 }
 
 macro_rules! impl_operand {
-    ($($t:ident to $sum:ident: $paths:path, $multiply:path;)*) => {$(
+    ($($t:ident to $sum:ident: $paths:path, $multiply:path, $owned:path;)*) => {$(
         impl Operand<$sum> for $t {
             const NAME: &'static str = stringify!($t);
             const PATHS: fn() -> tilewise_kernels::Result<&'static [Isa]> = $paths;
@@ -120,20 +123,24 @@ macro_rules! impl_operand {
             ) {
                 $multiply(by, a, b, c, threads);
             }
+
+            fn owned(by: Peer, a: MatRef<Self>, b: MatRef<Self>) -> Box<dyn Owned> {
+                $owned(by, a, b)
+            }
         }
     )*};
 }
 
-/// Nobody else multiplies halves here.
-fn no_peer<E: Operand<f32>>(by: Peer, _: MatRef<E>, _: MatRef<E>, _: MatMut<f32>, _threads: usize) {
+/// Nobody who multiplies halves wants to own them.
+fn nobody<E: Operand<f32>>(by: Peer, _a: MatRef<E>, _b: MatRef<E>) -> Box<dyn Owned> {
     panic!("{by} multiplies no {}", E::NAME);
 }
 
 impl_operand! {
-    f32 to f32: available, peers::multiply;
-    f64 to f64: available, peers::multiply;
-    bf16 to f32: available_for_halves, no_peer;
-    f16 to f32: available_for_halves, no_peer;
+    f32 to f32: available, peers::multiply, peers::own_product;
+    f64 to f64: available, peers::multiply, peers::own_product;
+    bf16 to f32: available_for_halves, peers::multiply_half, nobody;
+    f16 to f32: available_for_halves, peers::multiply_half, nobody;
 }
 
 /// One case per shape.
@@ -158,6 +165,8 @@ struct Product<T, E> {
     b: Vec<E>,
     /// B once more, for who wants it packed.
     packed: Option<PackedB<E>>,
+    /// Both once more, for who takes only memory of his own.
+    owned: Option<Box<dyn Owned>>,
     c: Vec<T>,
 }
 
@@ -181,15 +190,19 @@ impl<T: Float, E: Operand<T>> Product<T, E> {
         let mut random = Random::new(2);
         let mut uniform = |len| narrow(random.uniform(len, -1.0, 1.0));
         let (a, b) = (uniform(m * k), uniform(k * n));
-        Self { shape, a, b, packed: None, c: vec![T::ZERO; m * n] }
+        Self { shape, a, b, packed: None, owned: None, c: vec![T::ZERO; m * n] }
     }
 
-    /// Packs B for those that want it packed.
+    /// Packs B for those that want it packed, and copies both for those that want to own them.
     fn pack(&mut self, by: Implementation) {
+        let Shape { m, n, k, a_transposed, b_transposed } = self.shape;
+        let a = view(&self.a, [m, k], a_transposed);
+        let b = view(&self.b, [k, n], b_transposed);
         if let Who::Prepacked(isa) = by.who {
-            let Shape { n, k, b_transposed, .. } = self.shape;
-            let b = view(&self.b, [k, n], b_transposed);
             self.packed = Some(PackedB::for_isa(b, isa).expect("a size that fits"));
+        }
+        if let Some(peer) = by.peer().filter(|peer| peer.owns_memory()) {
+            self.owned = Some(E::owned(peer, a, b));
         }
     }
 
@@ -221,6 +234,7 @@ impl<T: Float, E: Operand<T>> Workload for Product<T, E> {
             return done.expect("valid arguments");
         }
         match by.peer() {
+            Some(peer) if peer.owns_memory() => self.owned.as_mut().expect("verified").run(),
             Some(peer) => E::by_peer(peer, a, b, c, by.threads),
             None => naive::gemm(T::ONE, a, b, T::ZERO, c),
         }
@@ -246,6 +260,9 @@ impl<T: Float, E: Operand<T>> Workload for Product<T, E> {
         self.c.fill(T::NAN);
         self.pack(by);
         self.run(by);
+        if let Some(owned) = self.owned.as_ref().filter(|_| by.owns_memory()) {
+            self.c = owned.outputs().into_iter().map(T::from_f64).collect();
+        }
         let every = self.shape.multiplications() <= NAIVE_LIMIT;
         let rows = (0..m).filter(|&i| every || [0, m / 3, m / 2, m - 1].contains(&i));
         for i in rows {

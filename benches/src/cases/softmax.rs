@@ -7,7 +7,8 @@ use tilewise_kernels::{
 
 use super::{LOGITS, counts, matrix, matrix_mut};
 use crate::case::{Case, Simple, Work};
-use crate::data::Random;
+use crate::data::{Random, singles, singles_mut};
+use crate::peers;
 
 /// A forward pass and its naive twin.
 type Forward<T> = (fn(MatRef<T>, MatMut<T>, Exec) -> Result<()>, fn(MatRef<T>, MatMut<T>));
@@ -61,7 +62,7 @@ fn logits<T: Float>(len: usize) -> Vec<T> {
 }
 
 fn forward<T: Float>(op: &str, (fast, naive): Forward<T>, shape: [usize; 2]) -> Case {
-    let [rows, cols] = shape;
+    let ([rows, cols], log) = (shape, op.starts_with("log_"));
     let (id, len) = (format!("{op}/{}/{rows}x{cols}", T::NAME), rows * cols);
     Case::new(id, Work::values::<T>(2 * len), move || {
         Simple::<T, _, _>::new(
@@ -71,6 +72,13 @@ fn forward<T: Float>(op: &str, (fast, naive): Forward<T>, shape: [usize; 2]) -> 
             move |inputs, y, exec| fast(matrix(&inputs[0], shape), matrix_mut(y, shape), exec),
             move |inputs, y| naive(matrix(&inputs[0], shape), matrix_mut(y, shape)),
         )
+        .beside(move |peer, inputs, y, threads| {
+            let (x, y) = (matrix(singles(&inputs[0]), shape), matrix_mut(singles_mut(y), shape));
+            peers::softmax(peer, x, y, log, threads);
+        })
+        .apart(move |peer, inputs| {
+            peers::own_softmax(peer, matrix(singles(&inputs[0]), shape), log)
+        })
     })
     .counting(flops::<T>(op) * len)
 }
@@ -81,7 +89,7 @@ fn backward<T: Float>(
     forward: fn(MatRef<T>, MatMut<T>),
     shape: [usize; 2],
 ) -> Case {
-    let [rows, cols] = shape;
+    let ([rows, cols], log) = (shape, op.starts_with("log_"));
     let (id, len) = (format!("{op}/{}/{rows}x{cols}", T::NAME), rows * cols);
     Case::new(id, Work::values::<T>(3 * len), move || {
         let mut y = vec![T::ZERO; len];
@@ -99,6 +107,11 @@ fn backward<T: Float>(
                 naive(y, dy, matrix_mut(dx, shape));
             },
         )
+        .beside(move |peer, inputs, dx, threads| {
+            let inputs = [0, 1].map(|i| matrix(singles(&inputs[i]), shape));
+            let dx = matrix_mut(singles_mut(dx), shape);
+            peers::softmax_backward(peer, inputs, dx, log, threads);
+        })
     })
     .counting(flops::<T>(op) * len)
 }

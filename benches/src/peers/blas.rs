@@ -6,27 +6,27 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use tilewise_kernels::{Float, MatMut, MatRef};
+use tilewise_kernels::{Float, MatMut, MatRef, bf16, f16};
 
 use super::Native;
 use super::library::{function, open_first, open_with};
 use super::product::check_shapes;
 
-/// `cblas_sgemm` and `cblas_dgemm`.
-type Gemm<T> = unsafe extern "C" fn(
+/// `cblas_sgemm`, `cblas_dgemm`, and MKL's with inputs of another type than the output.
+type Gemm<T, O = T> = unsafe extern "C" fn(
     order: c_int,
     a_transposed: c_int,
     b_transposed: c_int,
     m: c_int,
     n: c_int,
     k: c_int,
-    alpha: T,
+    alpha: O,
     a: *const T,
     a_stride: c_int,
     b: *const T,
     b_stride: c_int,
-    beta: T,
-    c: *mut T,
+    beta: O,
+    c: *mut O,
     c_stride: c_int,
 );
 
@@ -42,6 +42,8 @@ pub struct Blas {
     version: String,
     sgemm: Gemm<f32>,
     dgemm: Gemm<f64>,
+    bf16: Option<Gemm<bf16, f32>>,
+    f16: Option<Gemm<f16, f32>>,
     set_threads: Option<SetThreads>,
     /// The thread count last set; 0 before the first.
     threads: AtomicUsize,
@@ -98,7 +100,14 @@ impl Blas {
             };
             let version = described(which, library, prefix);
             let (file, threads) = (file.into(), AtomicUsize::new(0));
-            Ok(Self { file, version, sgemm, dgemm, set_threads, threads })
+            // SAFETY: these are the types of these two functions in MKL, which alone has them.
+            let (bf16, f16) = unsafe {
+                (
+                    function(library, "cblas_gemm_bf16bf16f32").ok(),
+                    function(library, "cblas_gemm_f16f16f32").ok(),
+                )
+            };
+            Ok(Self { file, version, sgemm, dgemm, bf16, f16, set_threads, threads })
         };
         complete().map_err(|error: String| format!("{file} {error}"))
     }
@@ -225,17 +234,52 @@ impl CblasElement for f64 {
     }
 }
 
+/// Half-precision inputs.
+pub trait CblasHalf: Copy {
+    /// The library's function for them.
+    #[doc(hidden)]
+    fn gemm(blas: &Blas) -> Option<Gemm<Self, f32>>;
+}
+
+impl CblasHalf for bf16 {
+    fn gemm(blas: &Blas) -> Option<Gemm<bf16, f32>> {
+        blas.bf16
+    }
+}
+
+impl CblasHalf for f16 {
+    fn gemm(blas: &Blas) -> Option<Gemm<f16, f32>> {
+        blas.f16
+    }
+}
+
 /// `C = A B`.
 pub(super) fn multiply<T: CblasElement>(
     which: Native,
     a: MatRef<T>,
     b: MatRef<T>,
-    mut c: MatMut<T>,
+    c: MatMut<T>,
     threads: usize,
 ) {
-    const ROW_MAJOR: c_int = 101;
     let blas = open(which, threads).unwrap_or_else(|why| panic!("{}: {why}", which.name()));
     blas.use_threads(threads);
+    multiply_by(T::gemm(blas), a, b, c);
+}
+
+/// `C = A B` by MKL, from halves.
+pub(super) fn multiply_half<H: CblasHalf>(
+    a: MatRef<H>,
+    b: MatRef<H>,
+    c: MatMut<f32>,
+    threads: usize,
+) {
+    let blas = open(Native::Mkl, threads).unwrap_or_else(|why| panic!("mkl: {why}"));
+    blas.use_threads(threads);
+    multiply_by(H::gemm(blas).expect("an MKL that multiplies halves"), a, b, c);
+}
+
+fn multiply_by<I, O: Float>(gemm: Gemm<I, O>, a: MatRef<I>, b: MatRef<I>, mut c: MatMut<O>) {
+    const ROW_MAJOR: c_int = 101;
     check_shapes(&a, &b, &c);
     assert!(c.col_stride() == 1 && c.row_stride() >= c.cols());
     let (a_transposed, a_stride) = layout(&a);
@@ -243,12 +287,12 @@ pub(super) fn multiply<T: CblasElement>(
     let (m, n, k) = (int(a.rows()), int(b.cols()), int(a.cols()));
     let (a, b) = (a.data().as_ptr(), b.data().as_ptr());
     let (c_stride, c) = (int(c.row_stride()), c.data_mut().as_mut_ptr());
-    let (one, zero) = (T::ONE, T::ZERO);
+    let (one, zero) = (O::ONE, O::ZERO);
     // SAFETY: the views prove that all three matrices lie inside their slices, the assertions that
     // the shapes fit, and `c` is borrowed mutably, so it overlaps neither input. CBLAS does not read
     // C where beta is 0.
     unsafe {
-        T::gemm(blas)(
+        gemm(
             ROW_MAJOR,
             a_transposed,
             b_transposed,

@@ -36,24 +36,29 @@ pub(super) fn open_with(names: &[&'static str], flags: c_int) -> Result<Opened, 
     let open = |path: &Path| {
         // SAFETY: opening runs the library's initialisers. These libraries' do nothing but detect
         // the CPU, read the environment and start threads.
-        unsafe { Library::open(Some(path), flags) }
+        let library = unsafe { Library::open(Some(path), flags) };
+        // Never closed, not even if something is missing from it.
+        library.map(|library| &*Box::leak(Box::new(library))).map_err(|error| {
+            // The loader's own words are in the source.
+            error.source().map_or(error.to_string(), |source| source.to_string())
+        })
     };
-    // Never closed, not even if something is missing from it.
-    let keep = |library| &*Box::leak(Box::new(library));
+    let broken = |why: String| format!("could not be opened: {why}");
     for directory in directories() {
-        for name in names {
-            let path = directory.join(name);
-            if path.is_file() {
-                return open(&path).map(|library| (keep(library), *name)).map_err(|error| {
-                    // The loader's own words are in the source.
-                    let why = error.source().map_or(error.to_string(), |source| source.to_string());
-                    format!("could not be opened: {why}")
-                });
-            }
+        let found = names.iter().find(|name| directory.join(name).is_file());
+        if let Some(name) = found {
+            return open(&directory.join(name)).map(|library| (library, *name)).map_err(broken);
         }
     }
-    let found = names.iter().find_map(|name| Some((open(Path::new(name)).ok()?, *name)));
-    found.map(|(library, name)| (keep(library), name)).ok_or_else(|| "absent".into())
+    for name in names {
+        match open(Path::new(name)) {
+            Ok(library) => return Ok((library, name)),
+            // Its own name is the one that the loader has not found; elsewhere something that it needs.
+            Err(why) if why.starts_with(name) && why.contains("No such file") => {}
+            Err(why) => return Err(broken(why)),
+        }
+    }
+    Err("absent".into())
 }
 
 /// A function of `library`.

@@ -10,6 +10,8 @@
 #[allow(unsafe_code)]
 mod blas;
 #[cfg(feature = "all-peers")]
+mod candle;
+#[cfg(feature = "all-peers")]
 #[allow(unsafe_code)]
 mod crates;
 #[cfg(feature = "peers")]
@@ -24,11 +26,16 @@ mod libxsmm;
 #[cfg(feature = "peers")]
 #[allow(unsafe_code)]
 mod onednn;
+mod operation;
 mod product;
 
 use std::fmt;
 
-pub use product::{Element, multiply};
+pub use operation::{
+    Batch, Gradients, Owned, Statistics, batch_norm, batch_norm_backward, batch_norm_inference,
+    own_batch_norm, own_cross_entropy, own_product, own_softmax, softmax, softmax_backward,
+};
+pub use product::{Element, HalfElement, multiply, multiply_half};
 
 /// The environment variable that lists directories of native libraries, separated by colons.
 pub const PEERS_VARIABLE: &str = "TILEWISE_PEERS";
@@ -44,6 +51,8 @@ pub enum RustCrate {
     Faer,
     /// The `ndarray` crate, whose products are those of `matrixmultiply`.
     NdArray,
+    /// The `candle-core` and `candle-nn` crates.
+    Candle,
     /// The `nano-gemm` crate, which `faer` uses for small products.
     NanoGemm,
 }
@@ -74,8 +83,8 @@ pub enum Peer {
 
 impl RustCrate {
     /// All that are known.
-    pub const ALL: [Self; 5] =
-        [Self::Gemm, Self::MatrixMultiply, Self::Faer, Self::NdArray, Self::NanoGemm];
+    pub const ALL: [Self; 6] =
+        [Self::Gemm, Self::MatrixMultiply, Self::Faer, Self::NdArray, Self::Candle, Self::NanoGemm];
 
     /// As in benchmark ids, which is the name of the package.
     pub fn name(self) -> &'static str {
@@ -84,21 +93,29 @@ impl RustCrate {
             Self::MatrixMultiply => "matrixmultiply",
             Self::Faer => "faer",
             Self::NdArray => "ndarray",
+            Self::Candle => "candle",
             Self::NanoGemm => "nano-gemm",
         }
     }
 
     /// Whether it was built in and can run a case, `<op>/<dtype>/<shape>`, on exactly so many threads.
     pub fn can(self, case: &str, threads: usize) -> bool {
-        let Some(product) = Problem::product(case) else { return false };
-        let able = match self {
-            Self::Gemm | Self::Faer => true,
+        let able = match (self, Problem::product(case)) {
+            (_, Some(product)) if !product.is_plain() => false,
+            (Self::Candle, product) => {
+                let known = product.is_some() || is_candle(case);
+                known && candle_threads() == Some(threads)
+            }
+            (_, None) => false,
+            (Self::Gemm | Self::Faer, Some(_)) => true,
             // matrixmultiply reads its thread count from the environment, once.
-            Self::MatrixMultiply | Self::NdArray => threads == 1,
+            (Self::MatrixMultiply | Self::NdArray, Some(_)) => threads == 1,
             // It packs nothing and cuts nothing into blocks.
-            Self::NanoGemm => threads == 1 && product.sizes.iter().all(|&size| size <= 64),
+            (Self::NanoGemm, Some(product)) => {
+                threads == 1 && product.sizes.iter().all(|&size| size <= 64)
+            }
         };
-        able && product.is_plain() && self.version().is_ok()
+        able && self.version().is_ok()
     }
 
     /// The version that this was built with.
@@ -114,7 +131,8 @@ impl RustCrate {
             return Err(format!("not built in: needs the feature {feature}"));
         }
         let lock = include_str!("../../../Cargo.lock");
-        let package = format!("name = \"{}\"\nversion = \"", self.name());
+        let package = if self == Self::Candle { "candle-core" } else { self.name() };
+        let package = format!("name = \"{package}\"\nversion = \"");
         let rest = lock.split_once(&package).map(|found| found.1);
         Ok(rest.and_then(|rest| rest.split('"').next()).unwrap_or("unknown version"))
     }
@@ -137,9 +155,13 @@ impl Native {
 
     /// Whether it can run a case, `<op>/<dtype>/<shape>`, if it is here.
     pub fn knows(self, case: &str) -> bool {
-        let Some(product) = Problem::product(case) else { return false };
+        let Some(product) = Problem::product(case) else {
+            return self == Self::OneDnn && is_onednn(case);
+        };
+        let half = ["bf16", "f16"].contains(&product.dtype);
         match self {
-            Self::Mkl | Self::OpenBlas | Self::Blis => product.is_plain(),
+            Self::Mkl => product.is_plain() || half,
+            Self::OpenBlas | Self::Blis => product.is_plain(),
             // It cuts nothing into blocks, and reads a left operand (which by columns is our right one)
             // only as it lies.
             Self::LibXsmm => {
@@ -147,7 +169,7 @@ impl Native {
                     && product.sizes.iter().any(|&size| size <= 128)
                     && !["nt", "tt"].contains(&product.layout)
             }
-            Self::OneDnn => product.dtype == "f32",
+            Self::OneDnn => product.dtype == "f32" || half,
         }
     }
 
@@ -183,6 +205,34 @@ impl fmt::Display for Peer {
             Self::Native(native) => native.name(),
         })
     }
+}
+
+/// How many threads candle uses, where it was built in: what the environment says.
+fn candle_threads() -> Option<usize> {
+    #[cfg(feature = "all-peers")]
+    return Some(candle::threads());
+    #[cfg(not(feature = "all-peers"))]
+    None
+}
+
+/// Whether candle can run a case that is not a matrix product.
+fn is_candle(case: &str) -> bool {
+    let op = case.split_once("/f32/").map(|parts| parts.0);
+    op.is_some_and(|op| ["batch_norm", "softmax", "log_softmax", "cross_entropy"].contains(&op))
+}
+
+/// Whether oneDNN can run a case that is not a matrix product.
+fn is_onednn(case: &str) -> bool {
+    let mut parts = case.split('/');
+    let (op, dtype, shape) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+    let known = match op.unwrap_or_default() {
+        "batch_norm" | "batch_norm_inference" => true,
+        // With a ReLU it needs what the forward pass has kept for it.
+        "batch_norm_backward" => !shape.ends_with("-relu"),
+        "softmax" | "log_softmax" | "softmax_backward" | "log_softmax_backward" => true,
+        _ => false,
+    };
+    known && dtype == Some("f32")
 }
 
 /// What the id of a matrix product says.

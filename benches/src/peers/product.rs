@@ -7,8 +7,11 @@ use tilewise_kernels::{MatMut, MatRef};
 use super::Peer;
 #[cfg(feature = "peers")]
 use super::{
-    Native, RustCrate, blas::CblasElement, gemm::MatrixMultiply, libxsmm::XsmmElement,
-    onednn::OneDnnElement,
+    Native, RustCrate,
+    blas::{CblasElement, CblasHalf},
+    gemm::MatrixMultiply,
+    libxsmm::XsmmElement,
+    onednn::{OneDnnElement, OneDnnHalf},
 };
 
 #[cfg(feature = "all-peers")]
@@ -25,6 +28,20 @@ pub trait Element:
 
 #[cfg(feature = "peers")]
 impl<T: CblasElement + CrateElement + MatrixMultiply + OneDnnElement + XsmmElement> Element for T {}
+
+/// Half-precision types of inputs.
+#[cfg(not(feature = "peers"))]
+pub trait HalfElement: Copy {}
+
+#[cfg(not(feature = "peers"))]
+impl<H: Copy> HalfElement for H {}
+
+/// Half-precision types of inputs.
+#[cfg(feature = "peers")]
+pub trait HalfElement: CblasHalf + OneDnnHalf {}
+
+#[cfg(feature = "peers")]
+impl<H: CblasHalf + OneDnnHalf> HalfElement for H {}
 
 /// `C = A B`.
 ///
@@ -50,14 +67,33 @@ pub fn multiply<T: Element>(who: Peer, a: MatRef<T>, b: MatRef<T>, c: MatMut<T>,
         Peer::Native(which @ (Native::Mkl | Native::OpenBlas | Native::Blis)) => {
             super::blas::multiply(which, a, b, c, threads);
         }
-        #[cfg(not(feature = "all-peers"))]
-        _ => panic!("{who}: not built in"),
+        _ => panic!("{who} does not multiply in here, or was not built in"),
+    }
+}
+
+/// `C = A B`, in `f32` from halves.
+///
+/// # Panics
+/// As [`multiply`] does.
+pub fn multiply_half<H: HalfElement>(
+    who: Peer,
+    a: MatRef<H>,
+    b: MatRef<H>,
+    c: MatMut<f32>,
+    threads: usize,
+) {
+    match who {
+        #[cfg(feature = "peers")]
+        Peer::Native(Native::OneDnn) => super::onednn::multiply_half(a, b, c, threads),
+        #[cfg(feature = "peers")]
+        Peer::Native(Native::Mkl) => super::blas::multiply_half(a, b, c, threads),
+        _ => panic!("{who} multiplies no {}", std::any::type_name::<H>()),
     }
 }
 
 /// What every product takes for granted.
 #[cfg(feature = "peers")]
-pub(super) fn check_shapes<T>(a: &MatRef<T>, b: &MatRef<T>, c: &MatMut<T>) {
+pub(super) fn check_shapes<I, O>(a: &MatRef<I>, b: &MatRef<I>, c: &MatMut<O>) {
     assert!(a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols());
 }
 
