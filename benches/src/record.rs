@@ -31,7 +31,7 @@ pub enum Line {
 /// A measured ceiling.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ceiling {
-    /// `flops/<dtype>/<path>`, or `<way>/<level>`: `read`, `copy`, and past the caches
+    /// `flops/<dtype>/<path>`, or `<way>/<level>`: `read`, `copy`, `update` (in place), and past the caches
     /// `copy-streaming` and `write-streaming`.
     pub name: String,
     /// Operations or bytes per second, all threads in sum.

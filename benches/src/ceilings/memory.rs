@@ -46,6 +46,24 @@ impl Kernel<f32> for Copy<'_> {
     }
 }
 
+/// Adds to every value in place.
+struct Update<'a>(&'a mut [f32]);
+
+impl Kernel<f32> for Update<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, simd: S) {
+        let one = simd.splat(1.0);
+        for block in self.0.chunks_exact_mut(AT_ONCE * S::LANES) {
+            for i in 0..AT_ONCE {
+                let at = &mut block[i * S::LANES..];
+                simd.store(simd.add(simd.load(at), one), at);
+            }
+        }
+    }
+}
+
 /// Copies past the caches, or writes one value everywhere where there is nothing to copy.
 struct Stream<'a>(Option<&'a [f32]>, &'a mut [f32]);
 
@@ -151,7 +169,22 @@ pub(super) fn copier(isa: Isa, values: usize) -> impl FnMut() -> f64 {
     }
 }
 
-/// The same past the caches, for arrays that are in none.
+/// One call reads and writes some of an array of `values` in place; returns the bytes of both.
+pub(super) fn updater(isa: Isa, values: usize) -> impl FnMut() -> f64 {
+    let (mut data, start) = aligned(values);
+    let times = repetitions(values);
+    let mut walk = Walk { len: values, at: 0 };
+    move || {
+        let window = walk.next();
+        let bytes = window.len() * size_of::<f32>();
+        for _ in 0..times {
+            isa.run(Update(black_box(&mut data[start..][window.clone()])));
+        }
+        (2 * times * bytes) as f64
+    }
+}
+
+/// The copier past the caches, for arrays that are in none.
 pub(super) fn streaming_copier(isa: Isa, values: usize) -> impl FnMut() -> f64 {
     let len = values / 2;
     let ((from, i), (mut to, j)) = (aligned(len), aligned(len));

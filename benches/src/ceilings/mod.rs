@@ -39,8 +39,8 @@ impl Ceilings {
     pub fn measure(threads: usize, seconds: f64) -> Self {
         let paths = available().unwrap_or_else(|error| panic!("{error}"));
         let levels = levels();
-        // Two types per path, AMX from two places, read and copy per level, two ways to stream.
-        let parts = 2 * paths.len() + 2 + 2 * levels.len() + 2;
+        // Two types per path, AMX from two places, three ways to move per level, two ways to stream.
+        let parts = 2 * paths.len() + 2 + 3 * levels.len() + 2;
         let team = Team { threads, each: Duration::from_secs_f64(seconds / parts as f64) };
         let mut list = Vec::new();
         for &isa in paths {
@@ -81,7 +81,7 @@ impl Ceilings {
             // A level holds what the one before it holds, too.
             let here = if is_last { left } else { left.min(*size as f64 - inside).max(0.0) };
             if here > 0.0 {
-                seconds += bytes * (here / held) / self.bandwidth(level)?;
+                seconds += bytes * (here / held) / self.bandwidth(level, held < bytes)?;
             }
             left -= here;
             inside += here;
@@ -101,10 +101,12 @@ impl Ceilings {
         }
     }
 
-    /// The fastest way to move data in a level.
-    fn bandwidth(&self, level: &str) -> Option<f64> {
-        let ways = ["read", "copy", "copy-streaming", "write-streaming"];
-        let rates = ways.iter().filter_map(|way| self.rate(&format!("{way}/{level}")));
+    /// The fastest way to move data in a level. What is written where it was read travels faster than a
+    /// copy: nothing else has to make room for it.
+    fn bandwidth(&self, level: &str, in_place: bool) -> Option<f64> {
+        let ways = ["read", "copy", "copy-streaming", "write-streaming", "update"];
+        let ways = ways.into_iter().filter(|way| in_place || *way != "update");
+        let rates = ways.filter_map(|way| self.rate(&format!("{way}/{level}")));
         rates.reduce(f64::max)
     }
 }
@@ -143,6 +145,7 @@ impl Team {
         let mut rates = vec![
             ("read", self.rate(|| memory::reader(isa, values))),
             ("copy", self.rate(|| memory::copier(isa, values))),
+            ("update", self.rate(|| memory::updater(isa, values))),
         ];
         if level == MEMORY {
             rates.extend([
