@@ -155,6 +155,9 @@ impl<S: Simd<T>, T: Float> TileTable<S, T> {
     }
 }
 
+/// Steps of k that a tile takes at once.
+const TOGETHER: usize = 4;
+
 /// Enters a tile on the instruction set of `simd`.
 ///
 /// # Safety
@@ -189,25 +192,32 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         // the addresses from each other in eight additions per step, which costs 10 % here.
         let rows: [*const T; ROWS] =
             std::array::from_fn(|i| black_box(args.a.wrapping_add(i * row_stride)));
-        let (mut offset, mut b) = (0, args.b);
-        for _ in 0..args.k {
-            let mut columns = [simd.zero(); VECTORS];
-            for (j, column) in columns.iter_mut().enumerate() {
-                // SAFETY: the caller vouches for the tile's columns at every step of k.
-                *column = unsafe {
-                    let from = b.add(j * S::LANES);
-                    if FULL || j + 1 < VECTORS {
-                        simd.load_ptr(from)
-                    } else {
-                        simd.load_tail(from, tail)
+        let (mut offset, mut b, mut left) = (0, args.b, args.k);
+        if const { Self::takes_steps_together::<S>() } && step == 1 {
+            while left >= TOGETHER {
+                // SAFETY: the caller vouches for the tile's rows and columns at every step of k.
+                unsafe {
+                    let columns: [_; TOGETHER] = std::array::from_fn(|s| {
+                        Self::columns(simd, b.wrapping_add(s * args.b_stride), tail)
+                    });
+                    for (row, sums) in rows.iter().zip(&mut sums) {
+                        let values = row.wrapping_add(offset);
+                        for (s, columns) in columns.iter().enumerate() {
+                            Self::multiply(simd, *values.wrapping_add(s), columns, sums);
+                        }
                     }
-                };
+                }
+                offset += TOGETHER;
+                b = b.wrapping_add(TOGETHER * args.b_stride);
+                left -= TOGETHER;
             }
-            for (row, sums) in rows.iter().zip(&mut sums) {
-                // SAFETY: the caller vouches for the tile's rows at every step of k.
-                let value = simd.splat(unsafe { *row.wrapping_add(offset) });
-                for (sum, column) in sums.iter_mut().zip(columns) {
-                    *sum = simd.mul_add(value, column, *sum);
+        }
+        for _ in 0..left {
+            // SAFETY: the caller vouches for the tile's rows and columns at every step of k.
+            unsafe {
+                let columns = Self::columns(simd, b, tail);
+                for (row, sums) in rows.iter().zip(&mut sums) {
+                    Self::multiply(simd, *row.wrapping_add(offset), &columns, sums);
                 }
             }
             // The last step leaves these beyond the operands, where they are not used.
@@ -228,6 +238,48 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
 impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const PACKED: bool>
     Tile<'_, T, ROWS, VECTORS, FULL, PACKED>
 {
+    /// Whether several steps of k are taken at once where A is read along its rows: there are more
+    /// addresses than registers for them, so each is fetched once for all these steps. Wide tiles, and
+    /// paths with few registers, have none left for their columns; packed tiles need one address only.
+    const fn takes_steps_together<S: Simd<T>>() -> bool {
+        !PACKED && VECTORS == 1 && S::REGISTERS >= 32
+    }
+
+    /// A row of B.
+    ///
+    /// # Safety
+    /// The tile's columns must be readable there, in the last vector as far as `tail`.
+    #[inline(always)]
+    unsafe fn columns<S: Simd<T>>(simd: S, b: *const T, tail: S::Tail) -> [S::V; VECTORS] {
+        let mut columns = [simd.zero(); VECTORS];
+        for (j, column) in columns.iter_mut().enumerate() {
+            let from = b.wrapping_add(j * S::LANES);
+            // SAFETY: as promised by the caller.
+            *column = unsafe {
+                if FULL || j + 1 < VECTORS {
+                    simd.load_ptr(from)
+                } else {
+                    simd.load_tail(from, tail)
+                }
+            };
+        }
+        columns
+    }
+
+    /// Adds `value` times a row of B to a row of sums.
+    #[inline(always)]
+    fn multiply<S: Simd<T>>(
+        simd: S,
+        value: T,
+        columns: &[S::V; VECTORS],
+        sums: &mut [S::V; VECTORS],
+    ) {
+        let value = simd.splat(value);
+        for (sum, &column) in sums.iter_mut().zip(columns) {
+            *sum = simd.mul_add(value, column, *sum);
+        }
+    }
+
     /// Writes `scale[0] * sums`, and adds `scale[1]` times the old C where `ADD`.
     ///
     /// # Safety
