@@ -103,7 +103,8 @@ fn everybody(out: &mut String, duel: &Duel) {
             remarks.push("ours, what the ratio is about".to_owned());
         }
         if duel.other().is_some_and(|other| std::ptr::eq(row, other)) {
-            remarks.push("the best of the others".to_owned());
+            let naive = "the naive twin, for want of a library";
+            remarks.push(if row.is_naive() { naive } else { "the best of the others" }.to_owned());
         }
         if row.is_packed() {
             remarks.push("packed before, does not count".to_owned());
