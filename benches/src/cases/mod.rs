@@ -14,9 +14,10 @@ pub mod softmax;
 pub mod training_step;
 pub mod vector_math;
 
-use tilewise_kernels::{Float, MatMut, MatRef, bf16, f16};
+use tilewise_kernels::{MatMut, MatRef, bf16, f16};
 
 use crate::case::Case;
+use crate::peers;
 
 /// Elements of a vector: in the first-level cache, in the second, and beyond both.
 const LENGTHS: [usize; 3] = [4_096, 100_000, 4_000_000];
@@ -96,7 +97,7 @@ impl Family {
         products.into_iter().chain(rest).collect()
     }
 
-    fn of<T: Float>(self) -> Vec<Case> {
+    fn of<T: peers::Element>(self) -> Vec<Case> {
         match self {
             Self::Gemm => gemm_batched::cases::<T>(),
             Self::BatchNorm => batch_norm::cases::<T>(),

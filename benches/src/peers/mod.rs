@@ -35,7 +35,7 @@ pub use operation::{
     Batch, Gradients, Owned, Statistics, batch_norm, batch_norm_backward, batch_norm_inference,
     own_batch_norm, own_cross_entropy, own_product, own_softmax, softmax, softmax_backward,
 };
-pub use product::{Element, HalfElement, multiply, multiply_half};
+pub use product::{Element, HalfElement, multiply, multiply_batch, multiply_half};
 
 /// The environment variable that lists directories of native libraries, separated by colons.
 pub const PEERS_VARIABLE: &str = "TILEWISE_PEERS";
@@ -103,7 +103,7 @@ impl RustCrate {
         let able = match (self, Problem::product(case)) {
             (_, Some(product)) if !product.is_plain() => false,
             (Self::Candle, product) => {
-                let known = product.is_some() || is_candle(case);
+                let known = case.starts_with("gemm/") && product.is_some() || is_candle(case);
                 known && candle_threads() == Some(threads)
             }
             (_, None) => false,
@@ -169,7 +169,8 @@ impl Native {
                     && product.sizes.iter().any(|&size| size <= 128)
                     && !["nt", "tt"].contains(&product.layout)
             }
-            Self::OneDnn => product.dtype == "f32" || half,
+            // Its batches are products of another kind.
+            Self::OneDnn => case.starts_with("gemm/") && (product.dtype == "f32" || half),
         }
     }
 
@@ -245,9 +246,16 @@ struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    /// Of a `gemm/<dtype>/MxNxK[-<layout>]`; nothing of other operations.
+    /// Of a `gemm/<dtype>/MxNxK[-<layout>]`, or one of the products of a
+    /// `gemm_batched/<dtype>/<count>xMxNxK`; nothing of other operations.
     fn product(case: &'a str) -> Option<Self> {
-        let (dtype, shape) = case.strip_prefix("gemm/")?.split_once('/')?;
+        let (op, rest) = case.split_once('/')?;
+        let (dtype, shape) = rest.split_once('/')?;
+        let shape = match op {
+            "gemm" => shape,
+            "gemm_batched" => shape.split_once('x')?.1,
+            _ => return None,
+        };
         let (sizes, layout) = shape.split_once('-').unwrap_or((shape, ""));
         let mut sizes = sizes.split('x').map(|size| size.parse().ok());
         let sizes = [sizes.next()??, sizes.next()??, sizes.next()??];

@@ -71,6 +71,32 @@ pub fn multiply<T: Element>(who: Peer, a: MatRef<T>, b: MatRef<T>, c: MatMut<T>,
     }
 }
 
+/// `C = A B` for each of `[count, m, n, k]` products whose matrices follow each other: in one call where
+/// the peer has such a call, else one by one, as its users do.
+///
+/// # Panics
+/// As [`multiply`] does, and if the slices have other lengths.
+pub fn multiply_batch<T: Element>(
+    who: Peer,
+    shape: [usize; 4],
+    [a, b]: [&[T]; 2],
+    c: &mut [T],
+    threads: usize,
+) {
+    let [count, m, n, k] = shape;
+    assert_eq!([a.len(), b.len(), c.len()], [m * k, k * n, m * n].map(|size| count * size));
+    #[cfg(feature = "peers")]
+    if who == Peer::Native(Native::Mkl) && super::blas::multiply_batch(shape, [a, b], c, threads) {
+        return;
+    }
+    let matrices = a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(c.chunks_exact_mut(m * n));
+    for ((a, b), c) in matrices {
+        let (a, b, c) = (MatRef::new(a, m, k), MatRef::new(b, k, n), MatMut::new(c, m, n));
+        let fits = "a matrix of this shape";
+        multiply(who, a.expect(fits), b.expect(fits), c.expect(fits), threads);
+    }
+}
+
 /// `C = A B`, in `f32` from halves.
 ///
 /// # Panics

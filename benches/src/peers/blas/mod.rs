@@ -1,16 +1,19 @@
 //! Libraries with CBLAS, the one with 32-bit integers: MKL, OpenBLAS and BLIS.
 
+mod products;
+
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use tilewise_kernels::{Float, MatMut, MatRef, bf16, f16};
+use tilewise_kernels::{bf16, f16};
 
+pub(super) use self::products::{CblasElement, CblasHalf};
+pub(super) use self::products::{multiply, multiply_batch, multiply_half};
 use super::Native;
 use super::library::{function, open_first, open_with};
-use super::product::check_shapes;
 
 /// `cblas_sgemm`, `cblas_dgemm`, and MKL's with inputs of another type than the output.
 type Gemm<T, O = T> = unsafe extern "C" fn(
@@ -30,6 +33,28 @@ type Gemm<T, O = T> = unsafe extern "C" fn(
     c_stride: c_int,
 );
 
+/// MKL's `cblas_sgemm_batch_strided` and `cblas_dgemm_batch_strided`.
+type BatchedGemm<T> = unsafe extern "C" fn(
+    order: c_int,
+    a_transposed: c_int,
+    b_transposed: c_int,
+    m: c_int,
+    n: c_int,
+    k: c_int,
+    alpha: T,
+    a: *const T,
+    a_stride: c_int,
+    a_distance: c_int,
+    b: *const T,
+    b_stride: c_int,
+    b_distance: c_int,
+    beta: T,
+    c: *mut T,
+    c_stride: c_int,
+    c_distance: c_int,
+    count: c_int,
+);
+
 /// A function that sets the thread count. BLIS counts in its own 64-bit type.
 enum SetThreads {
     Int(unsafe extern "C" fn(c_int)),
@@ -42,6 +67,8 @@ pub struct Blas {
     version: String,
     sgemm: Gemm<f32>,
     dgemm: Gemm<f64>,
+    sgemm_batch: Option<BatchedGemm<f32>>,
+    dgemm_batch: Option<BatchedGemm<f64>>,
     bf16: Option<Gemm<bf16, f32>>,
     f16: Option<Gemm<f16, f32>>,
     set_threads: Option<SetThreads>,
@@ -100,14 +127,27 @@ impl Blas {
             };
             let version = described(which, library, prefix);
             let (file, threads) = (file.into(), AtomicUsize::new(0));
-            // SAFETY: these are the types of these two functions in MKL, which alone has them.
-            let (bf16, f16) = unsafe {
+            // SAFETY: these are the types of these functions in MKL, which alone has them.
+            let (sgemm_batch, dgemm_batch, bf16, f16) = unsafe {
                 (
+                    function(library, "cblas_sgemm_batch_strided").ok(),
+                    function(library, "cblas_dgemm_batch_strided").ok(),
                     function(library, "cblas_gemm_bf16bf16f32").ok(),
                     function(library, "cblas_gemm_f16f16f32").ok(),
                 )
             };
-            Ok(Self { file, version, sgemm, dgemm, bf16, f16, set_threads, threads })
+            Ok(Self {
+                file,
+                version,
+                sgemm,
+                dgemm,
+                sgemm_batch,
+                dgemm_batch,
+                bf16,
+                f16,
+                set_threads,
+                threads,
+            })
         };
         complete().map_err(|error: String| format!("{file} {error}"))
     }
@@ -213,116 +253,4 @@ fn described(which: Native, library: &Library, prefix: &str) -> String {
     };
     let said = said.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     if said.is_empty() { "unknown version".into() } else { said }
-}
-
-/// Element types that CBLAS knows.
-pub trait CblasElement: Float {
-    /// The library's function for it.
-    #[doc(hidden)]
-    fn gemm(blas: &Blas) -> Gemm<Self>;
-}
-
-impl CblasElement for f32 {
-    fn gemm(blas: &Blas) -> Gemm<f32> {
-        blas.sgemm
-    }
-}
-
-impl CblasElement for f64 {
-    fn gemm(blas: &Blas) -> Gemm<f64> {
-        blas.dgemm
-    }
-}
-
-/// Half-precision inputs.
-pub trait CblasHalf: Copy {
-    /// The library's function for them.
-    #[doc(hidden)]
-    fn gemm(blas: &Blas) -> Option<Gemm<Self, f32>>;
-}
-
-impl CblasHalf for bf16 {
-    fn gemm(blas: &Blas) -> Option<Gemm<bf16, f32>> {
-        blas.bf16
-    }
-}
-
-impl CblasHalf for f16 {
-    fn gemm(blas: &Blas) -> Option<Gemm<f16, f32>> {
-        blas.f16
-    }
-}
-
-/// `C = A B`.
-pub(super) fn multiply<T: CblasElement>(
-    which: Native,
-    a: MatRef<T>,
-    b: MatRef<T>,
-    c: MatMut<T>,
-    threads: usize,
-) {
-    let blas = open(which, threads).unwrap_or_else(|why| panic!("{}: {why}", which.name()));
-    blas.use_threads(threads);
-    multiply_by(T::gemm(blas), a, b, c);
-}
-
-/// `C = A B` by MKL, from halves.
-pub(super) fn multiply_half<H: CblasHalf>(
-    a: MatRef<H>,
-    b: MatRef<H>,
-    c: MatMut<f32>,
-    threads: usize,
-) {
-    let blas = open(Native::Mkl, threads).unwrap_or_else(|why| panic!("mkl: {why}"));
-    blas.use_threads(threads);
-    multiply_by(H::gemm(blas).expect("an MKL that multiplies halves"), a, b, c);
-}
-
-fn multiply_by<I, O: Float>(gemm: Gemm<I, O>, a: MatRef<I>, b: MatRef<I>, mut c: MatMut<O>) {
-    const ROW_MAJOR: c_int = 101;
-    check_shapes(&a, &b, &c);
-    assert!(c.col_stride() == 1 && c.row_stride() >= c.cols());
-    let (a_transposed, a_stride) = layout(&a);
-    let (b_transposed, b_stride) = layout(&b);
-    let (m, n, k) = (int(a.rows()), int(b.cols()), int(a.cols()));
-    let (a, b) = (a.data().as_ptr(), b.data().as_ptr());
-    let (c_stride, c) = (int(c.row_stride()), c.data_mut().as_mut_ptr());
-    let (one, zero) = (O::ONE, O::ZERO);
-    // SAFETY: the views prove that all three matrices lie inside their slices, the assertions that
-    // the shapes fit, and `c` is borrowed mutably, so it overlaps neither input. CBLAS does not read
-    // C where beta is 0.
-    unsafe {
-        gemm(
-            ROW_MAJOR,
-            a_transposed,
-            b_transposed,
-            m,
-            n,
-            k,
-            one,
-            a,
-            a_stride,
-            b,
-            b_stride,
-            zero,
-            c,
-            c_stride,
-        );
-    }
-}
-
-/// Whether CBLAS sees a transposed matrix, and the distance of its rows. A matrix of one row or
-/// column can be seen both ways, but CBLAS insists that a stored row be as long as it is wide.
-fn layout<T>(matrix: &MatRef<T>) -> (c_int, c_int) {
-    const PLAIN: c_int = 111;
-    const TRANSPOSED: c_int = 112;
-    if matrix.col_stride() == 1 && matrix.row_stride() >= matrix.cols() {
-        return (PLAIN, int(matrix.row_stride()));
-    }
-    assert!(matrix.row_stride() == 1 && matrix.col_stride() >= matrix.rows());
-    (TRANSPOSED, int(matrix.col_stride()))
-}
-
-fn int(value: usize) -> c_int {
-    c_int::try_from(value).expect("a size below 2^31")
 }
