@@ -51,6 +51,12 @@ impl Blocking {
         Self { kc: kc.max(32), mc: side.max(32), nc: (2 * side).max(32) }
     }
 
+    /// Blocks of B of the same size for up to 4096 columns.
+    pub(super) fn wide(self, cols: usize) -> Self {
+        let nc = cols.clamp(self.nc, self.nc.max(4096)).next_multiple_of(32);
+        Self { kc: (self.kc * self.nc / nc / 32 * 32).max(32), nc, ..self }
+    }
+
     /// The same with every size from 1 to [`MOST`](Self::MOST) and `kc` cutting `k` evenly.
     pub(super) fn fitted(self, k: usize) -> Self {
         let [kc, mc, nc] = [self.kc, self.mc, self.nc].map(|size| size.clamp(1, Self::MOST));
@@ -131,6 +137,8 @@ mod tests {
         let caches = Caches { l1: 48 << 10, l2: 2 << 20 };
         let tiles = Blocking::of_tiles(caches);
         assert_eq!(tiles, Blocking { kc: 512, mc: 256, nc: 512 });
+        assert_eq!(tiles.wide(5000), Blocking { kc: 64, mc: 256, nc: 4096 });
+        assert_eq!(tiles.wide(10), tiles);
         let least = Blocking::of_tiles(Caches { l1: 1 << 10, l2: 4 << 10 });
         assert_eq!(least, Blocking { kc: 32, mc: 32, nc: 32 });
         let f32_blocks = Blocking::new(4, 48, caches);

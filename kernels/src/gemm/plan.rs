@@ -89,24 +89,28 @@ impl<E: Element> Problem<'_, E> {
     /// its rows are the contiguous direction, or it is a single column, the transposed product.
     #[inline]
     pub(super) fn along_columns(self) -> Self {
-        let [m, n, k] = self.shape;
+        let [m, n, _] = self.shape;
         let strides = self.c.strides;
         let turn = strides[0] == 1 && (if n == 1 { m > 1 } else { strides[1] != 1 });
-        let mut turned = self;
-        if turn {
-            turned = Self {
-                a: self.b.t(),
-                b: self.a.t(),
-                c: self.c.t(),
-                shape: [n, m, k],
-                store: Store { bias: self.store.bias.t(), ..self.store },
-            };
-        }
+        let mut along = if turn { self.t() } else { self };
         // The stride of a single column means nothing.
-        if turned.shape[1] == 1 {
-            turned.c.strides[1] = 1;
+        if along.shape[1] == 1 {
+            along.c.strides[1] = 1;
         }
-        turned
+        along
+    }
+
+    /// The transposed product.
+    #[inline]
+    pub(super) fn t(self) -> Self {
+        let [m, n, k] = self.shape;
+        Self {
+            a: self.b.t(),
+            b: self.a.t(),
+            c: self.c.t(),
+            shape: [n, m, k],
+            store: Store { bias: self.store.bias.t(), ..self.store },
+        }
     }
 
     /// Number of tiles that C is made of.

@@ -42,12 +42,14 @@ const KEPT_BYTES: usize = 64 << 20;
 
 /// How `work` would be done.
 pub(super) fn steps(work: &Multiply<'_, bf16>) -> Steps {
+    let work = &turned(*work);
     let tasks = work.par.tasks(work.problem.tiles(TILE), grain(&work.problem));
     Steps { tile: TILE, packing: packing(work), tasks }
 }
 
 /// Does `work`.
 pub(super) fn multiply(amx: Amx, work: Multiply<'_, bf16>) {
+    let work = turned(work);
     let problem = work.problem;
     let region = Region { problem, origin: [0; 2], tile: TILE, packing: packing(&work) };
     work.par.divide(region, grain(&problem), &|piece: Region<'_, bf16>| {
@@ -70,12 +72,32 @@ pub(super) fn pack(amx: Amx, work: PackWhole<bf16>) {
     Simd::<f32>::call(amx.vectors(), work);
 }
 
+/// The transposed product where a single row meets a B whose columns are contiguous: as the left
+/// operand it is packed by copying, as the right one by turning every tile. The sums are the same. With
+/// more rows, storing the transposed C would cost what is won.
+fn turned(work: Multiply<'_, bf16>) -> Multiply<'_, bf16> {
+    let Problem { b, shape: [rows, cols, _], .. } = work.problem;
+    if work.prepacked.is_some() || rows != 1 || cols <= LANES || b.strides[0] != 1 {
+        return work;
+    }
+    let mut problem = work.problem.t();
+    // The stride of a single column means nothing.
+    problem.c.strides[1] = 1;
+    Multiply { problem, ..work }
+}
+
 fn grain(problem: &Problem<'_, bf16>) -> usize {
     GRAIN.div_ceil(SQUARE.saturating_mul(problem.shape[2].max(1)))
 }
 
 fn packing(work: &Multiply<'_, bf16>) -> Packing {
-    let wanted = work.forced.unwrap_or_else(|| Blocking::of_tiles(caches()));
+    let [rows, cols, _] = work.problem.shape;
+    let wanted = match (work.forced, work.prepacked) {
+        (Some(forced), _) => forced,
+        // B is used once: its rows are read as far as the sums reach.
+        (None, None) if rows <= LANES => Blocking::of_tiles(caches()).wide(cols),
+        _ => Blocking::of_tiles(caches()),
+    };
     let Blocking { kc, mc, nc } = wanted.fitted(work.problem.shape[2]);
     let blocking = Blocking {
         kc: kc.next_multiple_of(STEPS),
