@@ -1,8 +1,8 @@
 //! Fast, safe numeric kernels for training and running neural networks on a CPU.
 //!
 //! Matrix products, batch normalisation, softmax, losses, activations, reductions and optimiser
-//! steps, forward and backward, for `f32` and `f64`; matrix products also for [`bf16`] and [`f16`],
-//! summed in `f32`. Data is borrowed: slices, and matrices that are
+//! steps, forward and backward, for `f32` and `f64`; matrix products also for [`bf16`] and
+//! [`f16`](struct@f16), summed in `f32`. Data is borrowed: slices, and matrices that are
 //! views of slices ([`MatRef`], [`MatMut`]). The caller brings outputs, and steady use allocates
 //! nothing. Matrices are row-major; a row is an example, a column a feature or a class.
 //!

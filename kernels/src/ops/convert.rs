@@ -11,7 +11,7 @@ use crate::simd::{Half, Kernel, MOST_LANES, Simd, Streaming, before_line};
 /// Elements below which a second thread costs more than it brings.
 const GRAIN: usize = 1 << 15;
 
-/// Writes `x` to `y` in another type: from `f32` to [`bf16`] or [`f16`], or back.
+/// Writes `x` to `y` in another type: from `f32` to [`bf16`] or [`f16`](struct@crate::f16), or back.
 ///
 /// To a half: the nearest one, ties to even. What is too large becomes infinite, what is too small
 /// subnormal or a zero of its sign. From a half: the same value. NaN stays NaN, with its sign and as much
@@ -57,7 +57,8 @@ impl<'a, A: ConvertTo<B>, B> Convert<'a, A, B> {
     }
 }
 
-/// Types that can be converted to `B`: `f32` to [`bf16`] and [`f16`], and each of them to `f32`.
+/// Types that can be converted to `B`: `f32` to [`bf16`] and [`f16`](struct@crate::f16), and each of
+/// them to `f32`.
 pub trait ConvertTo<B>: Sized {
     /// Writes the output.
     #[doc(hidden)]

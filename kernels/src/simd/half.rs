@@ -12,7 +12,7 @@ mod sealed {
     impl Sealed for half::f16 {}
 }
 
-/// [`bf16`] or [`f16`]. Sealed: kernels are written for exactly these.
+/// [`bf16`] or [`f16`](struct@crate::f16). Sealed: kernels are written for exactly these.
 pub trait Half: sealed::Sealed + Copy + Default + Send + Sync + 'static {
     /// The type's name, as in benchmark ids.
     const NAME: &'static str;
