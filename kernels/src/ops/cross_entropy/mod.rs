@@ -7,6 +7,7 @@
 //! blocks of rows, merged pairwise: the same bits for any number of threads.
 
 mod rows;
+mod soft;
 
 pub(crate) use self::rows::Matrices;
 use self::rows::{BLOCK, Block, Rows, Rules};
