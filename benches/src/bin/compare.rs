@@ -38,6 +38,9 @@ const QUICK_CEILINGS: Duration = Duration::from_secs(1);
 const QUICK_BYTES: u64 = 16 << 20;
 const QUICK_FLOPS: u64 = 1 << 29;
 
+/// The naive twin is timed, where there are others, up to so many bytes.
+const NAIVE_BYTES: u64 = 4 << 20;
+
 /// Quartiles farther apart than that, relative to the median, earn a warning.
 const NOISY: f64 = 0.1;
 
@@ -328,14 +331,17 @@ fn candidates(case: &Case, isa: Isa, threads: usize, paths: bool) -> Vec<Impleme
     if case.packs {
         list.push(Implementation { who: Who::Prepacked(isa), threads });
     }
-    // The naive twin of a product is too slow to be waited for unasked.
-    if case.naive && (paths || !case.packs) {
+    let mut others = case.crates(threads);
+    if threads == 1 {
+        others.extend(case.natives());
+    }
+    // The naive twin of a product, or of much data, is too slow to be waited for unasked; without it
+    // there would be nobody beside us in some cases.
+    let is_slow = case.packs || (case.bytes > NAIVE_BYTES && !others.is_empty());
+    if case.naive && (paths || !is_slow) {
         list.push(Implementation::serial(Who::Naive));
     }
-    list.extend(case.crates(threads));
-    if threads == 1 {
-        list.extend(case.natives());
-    }
+    list.extend(others);
     if paths {
         // The names have been read already, or `isa` would not be known.
         let rest = (case.paths)().unwrap_or_default().iter().filter(|&&other| other != isa);
