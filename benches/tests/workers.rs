@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tilewise_benches::contest::{self, Timed};
@@ -9,6 +10,13 @@ use tilewise_benches::measure::{Clock, Effort};
 use tilewise_benches::worker::{Order, Worker};
 use tilewise_benches::{Case, Implementation, Who, cases};
 use tilewise_kernels::Isa;
+
+/// A process started by one test while another one writes a script would keep that open, and a script that
+/// is open cannot be started.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A program for the shell that answers each line that it reads.
 fn script(name: &str, answers: &str) -> String {
@@ -49,6 +57,7 @@ fn names(timed: &[Timed]) -> Vec<&str> {
 
 #[test]
 fn a_good_worker_is_timed_in_every_round() {
+    let _alone = alone();
     let timed = hold(&mut [recruit("good", SOME_TIME)]);
     assert_eq!(names(&timed), ["good"]);
     assert_eq!(timed[1].samples, [0.25; 3]);
@@ -57,6 +66,7 @@ fn a_good_worker_is_timed_in_every_round() {
 
 #[test]
 fn bad_workers_are_left_out_and_the_rest_goes_on() {
+    let _alone = alone();
     let wrong = "*prepare*) echo '{\"error\":\"its result is wrong\"}';;";
     let other = "*prepare*) echo '{\"absent\":\"no such op\"}';;";
     let garbled = "*time*) echo 'ready when you are';;";
@@ -77,6 +87,7 @@ fn bad_workers_are_left_out_and_the_rest_goes_on() {
 
 #[test]
 fn a_worker_that_fails_later_loses_its_place() {
+    let _alone = alone();
     // A file counts the calls: the fourth fails, after one to choose their number and some rounds.
     let count = format!("{}/calls", env!("CARGO_TARGET_TMPDIR"));
     let _ = fs::remove_file(&count);
@@ -90,6 +101,7 @@ fn a_worker_that_fails_later_loses_its_place() {
 
 #[test]
 fn what_cannot_be_recruited_says_why() {
+    let _alone = alone();
     let missing = Worker::recruit(&Order::named("./no/such/program", 1)).expect_err("no program");
     assert!(missing.contains("./no/such/program could not be started"), "{missing}");
     let silent = Worker::recruit(&Order::named("/bin/true", 1)).expect_err("no answer");
