@@ -125,14 +125,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins `<directory>/<cpu>/<date>-<what>.jsonl`, with a number where that exists already.
+    /// Begins `<directory>/<cpu>/<date>-<what>.jsonl`, with the threads if there are several, and with a
+    /// number where that exists already.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn create(directory: &Path, machine: Machine) -> io::Result<Self> {
         let directory = directory.join(machine.slug());
         fs::create_dir_all(&directory)?;
-        let stem = format!("{}-{}", machine.date, machine.what);
+        let threads = match machine.threads {
+            1 => String::new(),
+            threads => format!("-{threads}threads"),
+        };
+        let stem = format!("{}-{}{threads}", machine.date, machine.what);
         let name = |n: u32| match n {
             1 => format!("{stem}.jsonl"),
             _ => format!("{stem}-{n}.jsonl"),
