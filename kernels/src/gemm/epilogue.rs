@@ -1,7 +1,8 @@
 //! What happens to a finished tile before it leaves the first-level cache: bias and activation.
 
-use crate::ops::Activation;
-use crate::simd::{Float, Kernel, Simd, math};
+use crate::ops::elementwise::Unary;
+use crate::ops::{Activation, FunctionUser};
+use crate::simd::{Float, Kernel, Simd};
 
 /// A vector added to every row or to every column of C.
 #[derive(Clone, Copy)]
@@ -60,7 +61,22 @@ impl<T: Float> Kernel<T> for Finish<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let Self { store, row, at: [i, mut j] } = self;
+        self.store.activation.hand_to(FinishWith { finish: self, simd });
+    }
+}
+
+/// The same with the function that the activation names.
+struct FinishWith<'a, T, S> {
+    finish: Finish<'a, T>,
+    simd: S,
+}
+
+impl<T: Float, S: Simd<T>> FunctionUser<T> for FinishWith<'_, T, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn take<F: Unary<T>>(self, f: F) {
+        let Self { finish: Finish { store, row, at: [i, mut j] }, simd } = self;
         let per_row = match store.bias {
             Bias::PerRow(bias) => simd.splat(bias[i]),
             _ => simd.zero(),
@@ -72,13 +88,7 @@ impl<T: Float> Kernel<T> for Finish<'_, T> {
                 Bias::PerColumn(bias) => simd.add(value, simd.load_partial(&bias[j..])),
                 Bias::PerRow(_) => simd.add(value, per_row),
             };
-            value = match store.activation {
-                Activation::Identity => value,
-                Activation::Relu => simd.max(simd.zero(), value),
-                Activation::Sigmoid => math::sigmoid(simd, value),
-                Activation::Tanh => math::tanh(simd, value),
-            };
-            simd.store_partial(value, piece);
+            simd.store_partial(f.apply(simd, value), piece);
             j += S::LANES;
         }
     }

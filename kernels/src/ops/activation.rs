@@ -64,16 +64,26 @@ impl<'a, T: Float> Activate<'a, T> {
     }
 
     pub(crate) fn execute(self, exec: Exec) -> Result<()> {
-        let Self { f, x, y } = self;
-        match f {
-            Activation::Identity => {
-                y.copy_from_slice(x);
-                Ok(())
-            }
-            Activation::Relu => map(Relu, x, y, exec),
-            Activation::Sigmoid => map(Sigmoid, x, y, exec),
-            Activation::Tanh => map(Tanh, x, y, exec),
+        if self.f == Activation::Identity {
+            self.y.copy_from_slice(self.x);
+            return Ok(());
         }
+        self.f.hand_to(Mapping { x: self.x, y: self.y, exec })
+    }
+}
+
+/// A forward pass that waits for its function.
+struct Mapping<'a, T> {
+    x: &'a [T],
+    y: &'a mut [T],
+    exec: Exec,
+}
+
+impl<T: Float> FunctionUser<T> for Mapping<'_, T> {
+    type Output = Result<()>;
+
+    fn take<F: Unary<T>>(self, f: F) -> Result<()> {
+        map(f, self.x, self.y, self.exec)
     }
 }
 
@@ -116,6 +126,40 @@ impl<'a, T: Float> ActivateBackward<'a, T> {
             Activation::Sigmoid => zip(SigmoidGrad, [y, dy], dx, exec),
             Activation::Tanh => zip(TanhGrad, [y, dy], dx, exec),
         }
+    }
+}
+
+/// What is done with the function that an [`Activation`] names.
+pub(crate) trait FunctionUser<T: Float> {
+    /// What comes of it.
+    type Output;
+
+    /// Takes the function. Mark it `#[inline(always)]` where vectors are about.
+    fn take<F: Unary<T>>(self, f: F) -> Self::Output;
+}
+
+impl Activation {
+    /// Hands `user` the function: the one place that knows which function has which name. Whatever
+    /// applies an activation, alone or in the store of another operation, comes here, once for many
+    /// elements.
+    #[inline(always)]
+    pub(crate) fn hand_to<T: Float, U: FunctionUser<T>>(self, user: U) -> U::Output {
+        match self {
+            Self::Identity => user.take(Identity),
+            Self::Relu => user.take(Relu),
+            Self::Sigmoid => user.take(Sigmoid),
+            Self::Tanh => user.take(Tanh),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Identity;
+
+impl<T: Float> Unary<T> for Identity {
+    #[inline(always)]
+    fn apply<S: Simd<T>>(self, _simd: S, x: S::V) -> S::V {
+        x
     }
 }
 

@@ -6,15 +6,16 @@ mod batch_norm;
 pub(crate) mod compiled;
 mod convert;
 mod cross_entropy;
-mod elementwise;
+pub(crate) mod elementwise;
 mod optimizer;
 mod range;
-mod reduce;
+pub(crate) mod reduce;
 mod rows;
 mod sigmoid_cross_entropy;
 mod softmax;
 mod vector_math;
 
+pub(crate) use activation::FunctionUser;
 pub use activation::{Activate, ActivateBackward, Activation, activate, activate_backward};
 pub use batch_norm::{
     Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads, BatchNormInference,
