@@ -33,7 +33,7 @@
 //! | softmax | [`softmax`], [`log_softmax`], [`log_sum_exp`] | [`softmax_backward`], [`log_softmax_backward`] |
 //! | losses on logits | [`SoftmaxCrossEntropy`], [`SigmoidCrossEntropy`] | loss and gradient in one pass; [in place](SoftmaxCrossEntropy::in_place) |
 //! | activations | [`activate`] | [`activate_backward`] |
-//! | optimiser steps | [`SgdStep`], [`MomentumStep`], [`RmsPropStep`], [`AdamStep`] | one pass over memory each; `run_many` for many tensors |
+//! | optimiser steps | [`SgdStep`], [`MomentumStep`], [`RmsPropStep`], [`AdagradStep`], [`AdamStep`] | one pass over memory each; `run_many` for many tensors; [`global_norm`] |
 //! | reductions | [`sum`], [`mean`], [`mean_var`], [`max`], [`argmax`], [`l2_norm`] | [`column_sums`], [`column_mean_var`], [`row_sums`], [`argmax_rows`] |
 //! | elementary functions | [`exp`], [`ln`] | |
 //! | conversions | [`convert`] to `bf16` and `f16` | and back |

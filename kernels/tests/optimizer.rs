@@ -50,7 +50,7 @@ fn d7_momentum_matches_worked_examples() {
         (MomentumForm::Classical, [0.1, 0.288, 0.55144]),
         (MomentumForm::Nesterov, [0.19, 0.45378, 0.77735836]),
     ] {
-        let step = MomentumStep { lr: LR, beta: 0.9, form, weight_decay: 0.0 };
+        let step = MomentumStep { lr: LR, form, ..MomentumStep::default() };
         let mut v = [0.0];
         let w = three_steps(|w, g, _| step.run(w, g, &mut v, Exec::default()).unwrap());
         // The third average is given to five digits.
@@ -71,7 +71,8 @@ fn epsilon_counts_inside_or_outside_the_root() {
     for (placement, divisor) in
         [(EpsilonPlacement::Outside, 0.1 + 0.5), (EpsilonPlacement::Inside, 0.51f64.sqrt())]
     {
-        let step = RmsPropStep { lr: 1.0, beta: 0.0, epsilon: 0.5, placement, weight_decay: 0.0 };
+        let step =
+            RmsPropStep { lr: 1.0, beta: 0.0, epsilon: 0.5, placement, ..RmsPropStep::default() };
         let (mut w, mut s) = ([0.0], [0.0]);
         step.run(&mut w, &[0.1], &mut s, Exec::default()).unwrap();
         close(&w, &[-0.1 / divisor], 1e-15);
@@ -123,16 +124,17 @@ fn problem<T: Float>(n: usize) -> [Vec<T>; 4] {
 /// Runs all steps after each other; `fast` on a path, the naive twins without one.
 fn all_steps<T: Float>(n: usize, exec: Option<Exec>) -> [Vec<T>; 4] {
     let [mut w, g, mut first, mut second] = problem::<T>(n);
-    let sgd = SgdStep { lr: 0.1, weight_decay: 0.01 };
+    let sgd = SgdStep { lr: 0.1, weight_decay: 0.01, ..SgdStep::default() };
     let rms = [EpsilonPlacement::Inside, EpsilonPlacement::Outside].map(|placement| RmsPropStep {
         lr: 0.01,
         beta: 0.9,
         epsilon: 1e-3,
         placement,
         weight_decay: 0.01,
+        ..RmsPropStep::default()
     });
     let momenta = [MomentumForm::Classical, MomentumForm::Ewa, MomentumForm::Nesterov]
-        .map(|form| MomentumStep { lr: 0.01, beta: 0.9, form, weight_decay: 0.01 });
+        .map(|form| MomentumStep { form, weight_decay: 0.01, ..MomentumStep::default() });
     let adams = [false, true].map(|decoupled| AdamStep {
         weight_decay: 0.01,
         decoupled,
@@ -258,7 +260,7 @@ fn more_threads_than_elements_share_many_tensors() {
     let mut tensors = [tensor(&mut a[..]), tensor(&mut []), tensor(&mut b)];
     tensors[0].grads = &[1.0, 1.0];
     tensors[2].grads = &[1.0];
-    let step = SgdStep { lr: 1.0, weight_decay: 0.0 };
+    let step = SgdStep { lr: 1.0, ..SgdStep::default() };
     step.run_many(&mut tensors, Exec::default().par(Par::Threads(50))).unwrap();
     step.run_many::<f64>(&mut [], Exec::default()).unwrap();
     assert_eq!((a, b), ([0.0, 1.0], [2.0]));
@@ -307,7 +309,7 @@ fn wrong_hyperparameters_are_named_and_nothing_is_written() {
         assert_eq!((error.kind(), error.what()), (ErrorKind::Value, what));
         assert_eq!((w, m, v), ([1.0], [0.0], [0.0]));
     }
-    let error = SgdStep { lr: -1.0, weight_decay: 0.0 }
+    let error = SgdStep { lr: -1.0, ..SgdStep::default() }
         .run(&mut [1.0f32], &[1.0], Exec::default())
         .unwrap_err();
     assert_eq!(

@@ -97,7 +97,7 @@ impl Family {
         products.into_iter().chain(rest).collect()
     }
 
-    fn of<T: peers::Element>(self) -> Vec<Case> {
+    fn of<T: peers::Element + optimizer::Kept<T>>(self) -> Vec<Case> {
         match self {
             Self::Gemm => gemm_batched::cases::<T>(),
             Self::BatchNorm => batch_norm::cases::<T>(),

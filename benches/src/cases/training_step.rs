@@ -108,7 +108,7 @@ impl<T: Float> Step<T> {
 /// What [`Adam`] is by default, at rest.
 fn naive_adam() -> AdamStep {
     let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-8);
-    AdamStep { lr: 0.0, beta1, beta2, epsilon, weight_decay: 0.0, decoupled: false }
+    AdamStep { lr: 0.0, beta1, beta2, epsilon, ..AdamStep::default() }
 }
 
 impl<T: Float> Workload for Step<T> {

@@ -15,8 +15,21 @@ const FAMILIES: [(&str, bool, &[&str]); 10] = [
     ("activations", false, &["relu", "sigmoid", "tanh", "gelu", "silu"]),
     ("elementary functions", false, &["exp", "ln"]),
     ("reductions", false, &["sum", "mean", "mean_var", "max", "argmax", "l2_norm"]),
-    ("optimiser steps", false, &["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]),
+    ("optimiser steps", false, &OPTIMIZERS),
     ("conversions", false, &["convert"]),
+];
+
+const OPTIMIZERS: [&str; 10] = [
+    "sgd",
+    "momentum",
+    "nesterov",
+    "rmsprop",
+    "adagrad",
+    "adam",
+    "adamw",
+    "adam_bf16",
+    "adam_bf16_stochastic",
+    "global_norm",
 ];
 
 /// What some operations have in common.

@@ -18,7 +18,9 @@ pub use batch_norm::{batch_norm_backward, batch_norm_forward, batch_norm_inferen
 pub use convert::{Number, convert};
 pub use cross_entropy::{CrossEntropyOptions, sigmoid_cross_entropy, softmax_cross_entropy};
 pub use gemm::{batched_gemm, gemm};
-pub use optimizer::{adam_step, momentum_step, rms_prop_step, sgd_step};
+pub use optimizer::{
+    adagrad_step, adam_step, global_norm, momentum_step, rms_prop_step, sgd_step, stored_state,
+};
 pub use reduce::{
     argmax, argmax_rows, column_mean_var, column_sums, l2_norm, max, mean, mean_var, row_sums, sum,
 };

@@ -24,8 +24,8 @@ pub use batch_norm::{
 pub use convert::{Convert, ConvertTo, convert};
 pub use cross_entropy::{Loss, Reduction, SoftmaxCrossEntropy, Targets, softmax_cross_entropy};
 pub use optimizer::{
-    AdamStep, EpsilonPlacement, Moments, MomentumForm, MomentumStep, RmsPropStep, SgdStep,
-    StepTensor,
+    AdagradStep, AdamStep, EpsilonPlacement, GlobalNorm, Moments, MomentumForm, MomentumStep,
+    RmsPropStep, SgdStep, State, StateRounding, StepOptions, StepTensor, clip_factor, global_norm,
 };
 pub use reduce::{
     Argmax, ArgmaxRows, ColumnMeanVar, ColumnSums, L2Norm, Max, Mean, MeanVar, RowSums, Sum,

@@ -6,6 +6,7 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use super::Kernel;
 use crate::Compiled;
+use crate::State;
 use crate::dispatch::Isa;
 use crate::gemm::SumsTo;
 
@@ -21,6 +22,7 @@ pub trait Float:
     + super::math::Tables
     + SumsTo<Self>
     + Compiled
+    + State<Self>
     + Copy
     + Debug
     + Display

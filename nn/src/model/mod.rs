@@ -109,6 +109,11 @@ impl<T: Float> Sequential<T> {
         self.layers.get_mut(index).map_or(&mut [], |layer| layer.parameters_mut())
     }
 
+    /// All trained tensors, layer by layer.
+    pub(crate) fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter<T>> {
+        self.layers.iter_mut().flat_map(|layer| layer.parameters_mut())
+    }
+
     /// The name of layer `index` in errors, such as `layer 2 batch_norm`.
     pub fn layer_name(&self, index: usize) -> &str {
         self.names.get(index).map_or("no layer", String::as_str)

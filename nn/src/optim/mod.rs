@@ -1,49 +1,52 @@
 //! Optimisers: a rule that moves parameters against their gradients, and the state it needs.
 //!
 //! A rule is a small value without state, so that swapping one for another is a change of one line;
-//! [`OptimizerState`] holds the vectors that the rule keeps per parameter.
+//! [`OptimizerState`] holds the vectors that the rule keeps per parameter. A step moves all parameters
+//! of a model in one call of the kernels (in two, where weight decay is for some of them only).
 
 mod rules;
+mod settings;
 
 use tilewise_kernels::{Exec, Float, Result};
 
-pub use rules::{Adam, RmsProp, Sgd};
+pub use rules::{Adagrad, Adam, RmsProp, Sgd};
 
-use crate::layers::{Parameter, ParameterKind};
+use crate::layers::Parameter;
 use crate::model::Sequential;
+
+/// A parameter to be moved by its gradient, with what the optimiser keeps for it.
+#[derive(Debug)]
+pub struct Stepped<'a, T> {
+    /// The parameter.
+    pub parameter: &'a mut Parameter<T>,
+    /// As many vectors of its size as the rule has [`slots`](Optimizer::slots), zeros at first.
+    pub state: &'a mut [Vec<T>],
+}
 
 /// A rule for moving parameters.
 pub trait Optimizer<T: Float> {
     /// How many vectors of a parameter's size the rule keeps for it.
     fn slots(&self) -> usize;
 
-    /// Moves `parameter` by its gradient. `state` has [`slots`](Self::slots) vectors that start as
-    /// zeros; `step` counts from 1.
+    /// Moves `parameters`, all of a model's, by their gradients. `step` counts from 1.
     ///
     /// # Errors
-    /// If a hyperparameter is outside its domain.
+    /// If a hyperparameter is outside its domain, a state has the wrong number of vectors, or gradients
+    /// to be clipped by their norm are not finite. Nothing is moved then.
+    fn update_all(&self, parameters: &mut [Stepped<'_, T>], step: u64, exec: Exec) -> Result<()>;
+
+    /// Moves one `parameter` as if it were all of a model.
+    ///
+    /// # Errors
+    /// As [`update_all`](Self::update_all).
     fn update(
         &self,
         parameter: &mut Parameter<T>,
         state: &mut [Vec<T>],
         step: u64,
         exec: Exec,
-    ) -> Result<()>;
-}
-
-/// L2 regularisation as optimisers offer it: on weights only, unless everything is asked for.
-///
-/// Scales, shifts and biases are few and cannot overfit; pulling the scale of batch normalisation
-/// towards zero only changes the learning rate of the layer before it.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Decay {
-    rate: f64,
-    everything: bool,
-}
-
-impl Decay {
-    fn of(self, kind: ParameterKind) -> f64 {
-        if self.everything || kind == ParameterKind::Weight { self.rate } else { 0.0 }
+    ) -> Result<()> {
+        self.update_all(&mut [Stepped { parameter, state }], step, exec)
     }
 }
 
@@ -69,24 +72,26 @@ impl<T: Float> OptimizerState<T> {
     /// Moves all parameters of `model` by their gradients.
     ///
     /// # Errors
-    /// If a hyperparameter is outside its domain; the error names the layer.
+    /// If a hyperparameter is outside its domain, the state is of an optimiser that keeps other
+    /// vectors, or gradients to be clipped by their norm are not finite. Neither the model nor the
+    /// state is changed then.
     pub fn step(
         &mut self,
         optimizer: &(impl Optimizer<T> + ?Sized),
         model: &mut Sequential<T>,
     ) -> crate::Result<()> {
-        self.step += 1;
         if self.slots.is_empty() {
             self.slots = zeros(optimizer.slots(), model);
         }
-        let (exec, step) = (model.exec(), self.step);
-        for (index, slots) in self.slots.iter_mut().enumerate() {
-            let updated =
-                model.layer_parameters_mut(index).iter_mut().zip(slots).try_for_each(
-                    |(parameter, state)| optimizer.update(parameter, state, step, exec),
-                );
-            updated.map_err(|error| error.within(model.layer_name(index)))?;
-        }
+        let exec = model.exec();
+        let states = self.slots.iter_mut().flatten();
+        let mut all: Vec<_> = model
+            .parameters_mut()
+            .zip(states)
+            .map(|(parameter, state)| Stepped { parameter, state })
+            .collect();
+        optimizer.update_all(&mut all, self.step + 1, exec)?;
+        self.step += 1;
         Ok(())
     }
 }

@@ -1,42 +1,25 @@
-//! The four optimisers. Defaults are those of the papers.
+//! The optimisers. Defaults are those of the papers.
 
 use tilewise_kernels::{
-    AdamStep, EpsilonPlacement, Exec, Float, Moments, MomentumForm, MomentumStep, Result,
+    AdagradStep, AdamStep, EpsilonPlacement, Exec, Float, MomentumForm, MomentumStep, Result,
     RmsPropStep, SgdStep,
 };
 
-use super::{Decay, Optimizer};
-use crate::layers::Parameter;
-
-macro_rules! weight_decay_settings {
-    () => {
-        /// Adds `rate` times each weight to its gradient. Biases, and the scales and shifts of
-        /// batch normalisation, are left alone.
-        #[must_use]
-        pub fn weight_decay(self, rate: f64) -> Self {
-            Self { decay: Decay { rate, ..self.decay }, ..self }
-        }
-
-        /// Makes weight decay apply to biases, scales and shifts too.
-        #[must_use]
-        pub fn decay_everything(self) -> Self {
-            Self { decay: Decay { everything: true, ..self.decay }, ..self }
-        }
-    };
-}
+use super::settings::{Settings, settings};
+use super::{Optimizer, Stepped};
 
 /// Stochastic gradient descent, plain or with momentum.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sgd {
     learning_rate: f64,
     momentum: Option<(f64, MomentumForm)>,
-    decay: Decay,
+    settings: Settings,
 }
 
 impl Sgd {
     /// `w ← w - α·g`
     pub fn new(learning_rate: f64) -> Self {
-        Self { learning_rate, momentum: None, decay: Decay::default() }
+        Self { learning_rate, momentum: None, settings: Settings::default() }
     }
 
     /// Classical momentum, `v ← β·v + g; w ← w - α·v`, with α = 0.01.
@@ -62,7 +45,7 @@ impl Sgd {
         Self { learning_rate, ..self }
     }
 
-    weight_decay_settings!();
+    settings!();
 
     /// Without momentum there is no form to choose.
     fn form(self, form: MomentumForm) -> Self {
@@ -75,22 +58,16 @@ impl<T: Float> Optimizer<T> for Sgd {
         usize::from(self.momentum.is_some())
     }
 
-    fn update(
-        &self,
-        parameter: &mut Parameter<T>,
-        state: &mut [Vec<T>],
-        _step: u64,
-        exec: Exec,
-    ) -> Result<()> {
+    fn update_all(&self, parameters: &mut [Stepped<'_, T>], _: u64, exec: Exec) -> Result<()> {
         let lr = self.learning_rate;
-        let weight_decay = self.decay.of(parameter.kind);
-        let Parameter { value, gradient, .. } = parameter;
-        match (self.momentum, state) {
-            (Some((beta, form)), [velocity]) => {
-                MomentumStep { lr, beta, form, weight_decay }.run(value, gradient, velocity, exec)
-            }
-            _ => SgdStep { lr, weight_decay }.run(value, gradient, exec),
-        }
+        let Some((beta, form)) = self.momentum else {
+            return self.settings.apply(parameters, exec, |weight_decay, options, tensors| {
+                SgdStep { lr, weight_decay, options }.run_many(tensors, exec)
+            });
+        };
+        self.settings.apply(parameters, exec, |weight_decay, options, tensors| {
+            MomentumStep { lr, beta, form, weight_decay, options }.run_many(tensors, exec)
+        })
     }
 }
 
@@ -99,7 +76,7 @@ impl<T: Float> Optimizer<T> for Sgd {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct RmsProp {
     rule: RmsPropStep,
-    decay: Decay,
+    settings: Settings,
 }
 
 impl RmsProp {
@@ -121,7 +98,7 @@ impl RmsProp {
         Self { rule: RmsPropStep { epsilon, placement, ..self.rule }, ..self }
     }
 
-    weight_decay_settings!();
+    settings!();
 }
 
 impl<T: Float> Optimizer<T> for RmsProp {
@@ -129,16 +106,46 @@ impl<T: Float> Optimizer<T> for RmsProp {
         1
     }
 
-    fn update(
-        &self,
-        parameter: &mut Parameter<T>,
-        state: &mut [Vec<T>],
-        _step: u64,
-        exec: Exec,
-    ) -> Result<()> {
-        let [square] = state else { return Ok(()) };
-        let rule = RmsPropStep { weight_decay: self.decay.of(parameter.kind), ..self.rule };
-        rule.run(&mut parameter.value, &parameter.gradient, square, exec)
+    fn update_all(&self, parameters: &mut [Stepped<'_, T>], _: u64, exec: Exec) -> Result<()> {
+        self.settings.apply(parameters, exec, |weight_decay, options, tensors| {
+            RmsPropStep { weight_decay, options, ..self.rule }.run_many(tensors, exec)
+        })
+    }
+}
+
+/// Adagrad (Duchi, Hazan and Singer 2011): `s ← s + g²; w ← w - α·g / (√s + ε)`, with α = 0.01 and
+/// ε = 1e-10 outside the root.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Adagrad {
+    rule: AdagradStep,
+    settings: Settings,
+}
+
+impl Adagrad {
+    /// Sets the learning rate.
+    #[must_use]
+    pub fn learning_rate(self, learning_rate: f64) -> Self {
+        Self { rule: AdagradStep { lr: learning_rate, ..self.rule }, ..self }
+    }
+
+    /// Sets ε and where it is added.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64, placement: EpsilonPlacement) -> Self {
+        Self { rule: AdagradStep { epsilon, placement, ..self.rule }, ..self }
+    }
+
+    settings!();
+}
+
+impl<T: Float> Optimizer<T> for Adagrad {
+    fn slots(&self) -> usize {
+        1
+    }
+
+    fn update_all(&self, parameters: &mut [Stepped<'_, T>], _: u64, exec: Exec) -> Result<()> {
+        self.settings.apply(parameters, exec, |weight_decay, options, tensors| {
+            AdagradStep { weight_decay, options, ..self.rule }.run_many(tensors, exec)
+        })
     }
 }
 
@@ -147,10 +154,16 @@ impl<T: Float> Optimizer<T> for RmsProp {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Adam {
     rule: AdamStep,
-    decay: Decay,
+    settings: Settings,
 }
 
 impl Adam {
+    /// AdamW (Loshchilov and Hutter 2019): weights shrink by α times `weight_decay` in every step,
+    /// beside the update and not through the averages.
+    pub fn adamw(weight_decay: f64) -> Self {
+        Self::default().weight_decay(weight_decay).decoupled()
+    }
+
     /// Sets the learning rate.
     #[must_use]
     pub fn learning_rate(self, learning_rate: f64) -> Self {
@@ -169,13 +182,13 @@ impl Adam {
         Self { rule: AdamStep { epsilon, ..self.rule }, ..self }
     }
 
-    /// Takes weight decay out of the averages: AdamW (Loshchilov and Hutter 2019).
+    /// Takes weight decay out of the averages, as [`adamw`](Self::adamw) does.
     #[must_use]
     pub fn decoupled(self) -> Self {
         Self { rule: AdamStep { decoupled: true, ..self.rule }, ..self }
     }
 
-    weight_decay_settings!();
+    settings!();
 }
 
 impl<T: Float> Optimizer<T> for Adam {
@@ -183,16 +196,9 @@ impl<T: Float> Optimizer<T> for Adam {
         2
     }
 
-    fn update(
-        &self,
-        parameter: &mut Parameter<T>,
-        state: &mut [Vec<T>],
-        step: u64,
-        exec: Exec,
-    ) -> Result<()> {
-        let [first, second] = state else { return Ok(()) };
-        let rule = AdamStep { weight_decay: self.decay.of(parameter.kind), ..self.rule };
-        let moments = Moments { first, second };
-        rule.run(&mut parameter.value, &parameter.gradient, moments, step, exec)
+    fn update_all(&self, parameters: &mut [Stepped<'_, T>], step: u64, exec: Exec) -> Result<()> {
+        self.settings.apply(parameters, exec, |weight_decay, options, tensors| {
+            AdamStep { weight_decay, options, ..self.rule }.run_many(tensors, step, exec)
+        })
     }
 }

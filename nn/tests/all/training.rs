@@ -3,7 +3,7 @@
 use crate::common::blobs;
 use tilewise_kernels::{Exec, Par};
 use tilewise_nn::layers::{Dropout, Layer, Parameter, ParameterKind, Pass, Saved};
-use tilewise_nn::optim::OptimizerState;
+use tilewise_nn::optim::{OptimizerState, Stepped};
 use tilewise_nn::prelude::*;
 use tilewise_nn::{Matrix, SequentialBuilder};
 
@@ -40,6 +40,8 @@ fn d7_optimisers_take_the_known_steps() {
     near(descend(&Sgd::momentum(0.9)), &[0.1, 0.288, 0.55144]);
     near(descend(&RmsProp::default().learning_rate(0.01)), &[0.0316228, 0.0544953, 0.0736122]);
     near(descend(&Adam::default().learning_rate(0.1)), &[0.1, 0.1999422]);
+    // Adagrad: s = 100, w = 0.1; then g = -9.8 and s = 196.04.
+    near(descend(&Adagrad::default().learning_rate(0.1)), &[0.1, 0.169_992_858]);
     // Nesterov: v = g + 0.9 v, w -= 0.01 (g + 0.9 v).
     near(descend(&Sgd::momentum(0.9).nesterov()), &[0.19, 0.453_78]);
 }
@@ -97,10 +99,67 @@ fn b11_every_optimiser_trains_a_batch_norm_network() {
         accuracy(Sgd::momentum(0.9).ewa().learning_rate(0.1)),
         accuracy(Sgd::momentum(0.9).nesterov()),
         accuracy(RmsProp::default()),
+        accuracy(Adagrad::default().learning_rate(0.1)),
         accuracy(Adam::default()),
+        accuracy(Adam::adamw(0.01).clip_norm(1.0)),
     ] {
         assert!(accuracy > 0.9, "{accuracy}");
     }
+}
+
+/// The gradients by which `optimizer` moves two parameters that start at 0.
+fn moved(optimizer: &impl Optimizer<f64>, gradients: [f64; 2]) -> Result<[f64; 2], String> {
+    let mut parameters = gradients.map(|gradient| {
+        let mut parameter = Parameter::new("w", ParameterKind::Weight, &[1], 0.0);
+        parameter.gradient[0] = gradient;
+        parameter
+    });
+    let mut all = parameters.each_mut().map(|parameter| Stepped { parameter, state: &mut [] });
+    let outcome = optimizer.update_all(&mut all, 1, Exec::default());
+    let moved = parameters.map(|parameter| -parameter.value[0]);
+    match outcome {
+        Ok(()) => Ok(moved),
+        Err(error) => {
+            assert_eq!(moved, [0.0; 2]);
+            Err(error.to_string())
+        }
+    }
+}
+
+#[test]
+fn gradients_are_clipped_by_element_and_by_the_norm_of_all() {
+    let sgd = Sgd::new(1.0);
+    assert_eq!(moved(&sgd.clip_value(2.0), [3.0, -1.0]), Ok([2.0, -1.0]));
+    assert_eq!(moved(&sgd.clip_norm(2.5), [3.0, -4.0]), Ok([1.5, -2.0]));
+    assert_eq!(moved(&sgd.clip_norm(5.0), [3.0, -4.0]), Ok([3.0, -4.0]));
+    assert_eq!(moved(&sgd.clip_norm(2.5).clip_value(1.75), [3.0, -4.0]), Ok([1.5, -1.75]));
+    for (optimizer, gradient, expected) in [
+        (sgd.clip_norm(1.0), f64::NAN, "norm of all gradients: expected a finite value, got NaN"),
+        (
+            sgd.clip_norm(1.0),
+            f64::INFINITY,
+            "norm of all gradients: expected a finite value, got inf",
+        ),
+        (
+            sgd.clip_norm(0.0),
+            1.0,
+            "limit of the gradients' norm: expected a finite value above 0, got 0",
+        ),
+        (sgd.clip_value(-1.0), 1.0, "sgd gradient limit: expected a value above 0 in f64, got -1"),
+    ] {
+        assert_eq!(moved(&optimizer, [gradient, 1.0]), Err(expected.to_owned()));
+    }
+}
+
+#[test]
+fn the_state_of_another_optimiser_is_refused() {
+    let mut model = plan().build(1).unwrap();
+    let mut state = OptimizerState::<f32>::new();
+    state.step(&Adam::default(), &mut model).unwrap();
+    let before = model.to_safetensors().unwrap();
+    let error = state.step(&RmsProp::default(), &mut model).unwrap_err().to_string();
+    assert!(error.contains("1 vectors for each parameter") && error.ends_with("got 2"), "{error}");
+    assert_eq!((model.to_safetensors().unwrap(), state.steps()), (before, 1));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use tilewise_kernels::{
-    AdamStep, EpsilonPlacement, Exec, Isa, Moments, MomentumForm, MomentumStep, RmsPropStep,
-    SgdStep, naive,
+    AdagradStep, AdamStep, EpsilonPlacement, Exec, Isa, Moments, MomentumForm, MomentumStep,
+    RmsPropStep, SgdStep, StepOptions, naive,
 };
 
 use crate::data::{FINITE, Rng, Values, size};
@@ -35,6 +35,12 @@ pub struct Case {
     /// What keeps quotients finite.
     #[arbitrary(with = |u: &mut Unstructured<'_>| u.choose(&[1e-8, 1e-3]).copied())]
     pub epsilon: f64,
+    /// What gradients are multiplied by.
+    #[arbitrary(with = |u: &mut Unstructured<'_>| u.choose(&[1.0, 0.1, 1.0 / 1024.0]).copied())]
+    pub factor: f64,
+    /// Where they are cut.
+    #[arbitrary(with = |u: &mut Unstructured<'_>| u.choose(&[f64::INFINITY, 0.3, 1e4]).copied())]
+    pub limit: f64,
     /// Nesterov's form, or that of an average; epsilon inside the root; decoupled decay.
     pub variant: u8,
     /// The number of the step, from 1.
@@ -57,20 +63,36 @@ impl Case {
         [EpsilonPlacement::Outside, EpsilonPlacement::Inside][usize::from(self.variant / 4) % 2]
     }
 
+    fn options(&self) -> StepOptions {
+        StepOptions { factor: self.factor, limit: self.limit, ..StepOptions::default() }
+    }
+
+    fn sgd(&self) -> SgdStep {
+        SgdStep { lr: self.lr, weight_decay: self.weight_decay, options: self.options() }
+    }
+
     fn momentum(&self) -> MomentumStep {
         let &Self { lr, beta, weight_decay, .. } = self;
-        MomentumStep { lr, beta, form: self.form(), weight_decay }
+        MomentumStep { lr, beta, form: self.form(), weight_decay, options: self.options() }
     }
 
     fn rms_prop(&self) -> RmsPropStep {
         let &Self { lr, beta, epsilon, weight_decay, .. } = self;
-        RmsPropStep { lr, beta, epsilon, placement: self.placement(), weight_decay }
+        let (placement, options) = (self.placement(), self.options());
+        RmsPropStep { lr, beta, epsilon, placement, weight_decay, options }
+    }
+
+    fn adagrad(&self) -> AdagradStep {
+        let &Self { lr, epsilon, weight_decay, .. } = self;
+        let (placement, options) = (self.placement(), self.options());
+        AdagradStep { lr, epsilon, placement, weight_decay, options }
     }
 
     fn adam(&self) -> AdamStep {
         let &Self { lr, beta, epsilon, weight_decay, .. } = self;
         let decoupled = self.variant >= 128;
-        AdamStep { lr, beta1: beta, beta2: 0.999, epsilon, weight_decay, decoupled }
+        let options = self.options();
+        AdamStep { lr, beta1: beta, beta2: 0.999, epsilon, weight_decay, decoupled, options }
     }
 }
 
@@ -108,12 +130,8 @@ fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
         isa,
         case,
         &operands,
-        |w, [_, _], g, exec| {
-            SgdStep { lr: case.lr, weight_decay: case.weight_decay }.run(w, g, exec)
-        },
-        |w, [_, _], g| {
-            naive::sgd_step(&SgdStep { lr: case.lr, weight_decay: case.weight_decay }, w, g);
-        },
+        |w, [_, _], g, exec| case.sgd().run(w, g, exec),
+        |w, [_, _], g| naive::sgd_step(&case.sgd(), w, g),
         |[w, g, m, v]| [descend(case, w, penalised(case, w, g)), m, v],
     )
     .map_err(|finding| format!("sgd: {finding}"))?;
@@ -135,6 +153,15 @@ fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
         |element| rms_prop_bounds(case, element),
     )
     .map_err(|finding| format!("rmsprop: {finding}"))?;
+    compare(
+        isa,
+        case,
+        &operands,
+        |w, [_, v], g, exec| case.adagrad().run(w, g, v, exec),
+        |w, [_, v], g| naive::adagrad_step(&case.adagrad(), w, g, v),
+        |element| adagrad_bounds(case, element),
+    )
+    .map_err(|finding| format!("adagrad: {finding}"))?;
     compare(
         isa,
         case,
@@ -182,9 +209,21 @@ fn compare<T: Real>(
     Ok(())
 }
 
-/// g + weight_decay w.
+/// factor g, cut to [-limit, limit]: two values are no farther apart once they are cut, but for the
+/// rounding of the limit.
+fn entering<T: Real>(case: &Case, g: Tracked<T>) -> Tracked<T> {
+    let scaled = Tracked::constant(case.factor) * g;
+    if case.limit == f64::INFINITY {
+        return scaled;
+    }
+    let limit = Tracked::<T>::constant(case.limit);
+    let error = if scaled.value.is_nan() { 0.0 } else { scaled.error + limit.error };
+    Tracked::new(scaled.value.clamp(-case.limit, case.limit), error)
+}
+
+/// What enters, and weight_decay w.
 fn penalised<T: Real>(case: &Case, w: Tracked<T>, g: Tracked<T>) -> Tracked<T> {
-    g + Tracked::constant(case.weight_decay) * w
+    entering(case, g) + Tracked::constant(case.weight_decay) * w
 }
 
 /// w - lr step.
@@ -211,19 +250,28 @@ fn momentum_bounds<T: Real>(case: &Case, [w, g, m, v]: Element<T>) -> [Tracked<T
 fn rms_prop_bounds<T: Real>(case: &Case, [w, g, m, v]: Element<T>) -> [Tracked<T>; 3] {
     let g = penalised(case, w, g);
     let square = averaged(case.beta, v, g * g);
+    [descend(case, w, g / divisor(case, square)), m, square]
+}
+
+fn adagrad_bounds<T: Real>(case: &Case, [w, g, m, v]: Element<T>) -> [Tracked<T>; 3] {
+    let g = penalised(case, w, g);
+    let square = v + g * g;
+    [descend(case, w, g / divisor(case, square)), m, square]
+}
+
+fn divisor<T: Real>(case: &Case, square: Tracked<T>) -> Tracked<T> {
     let epsilon = Tracked::constant(case.epsilon);
-    let divisor = match case.placement() {
+    match case.placement() {
         EpsilonPlacement::Outside => square.sqrt() + epsilon,
         EpsilonPlacement::Inside => (square + epsilon).sqrt(),
-    };
-    [descend(case, w, g / divisor), m, square]
+    }
 }
 
 /// The corrections are constants of a step; where they enter as factors does not change the count
 /// of roundings.
 fn adam_bounds<T: Real>(case: &Case, [w, g, m, v]: Element<T>) -> [Tracked<T>; 3] {
     let AdamStep { beta1, beta2, decoupled, lr, weight_decay, .. } = case.adam();
-    let g = if decoupled { g } else { penalised(case, w, g) };
+    let g = if decoupled { entering(case, g) } else { penalised(case, w, g) };
     let first = averaged(beta1, m, g);
     let second = averaged(beta2, v, g * g);
     let correction = |beta: f64| Tracked::constant(1.0 - beta.powf(case.step as f64));

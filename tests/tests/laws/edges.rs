@@ -165,6 +165,8 @@ fn slices_of_every_length_kind_and_alignment() {
             values: [w, g, FINITE[i % FINITE.len()]],
             variant: (i * 37 % 256) as u8,
             weight_decay: 0.01,
+            factor: [1.0, 0.125, -2.0][i % 3],
+            limit: [f64::INFINITY, 0.5][i / 3 % 2],
             shift,
             ..least()
         })

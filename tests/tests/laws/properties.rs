@@ -114,3 +114,13 @@ fn batch_norm_matches_its_twin() {
 fn optimizer_steps_match_their_twins() {
     holds(300, checks::optimizer::check);
 }
+
+#[test]
+fn optimizer_state_in_bf16_is_that_in_f32_rounded() {
+    holds(300, checks::optimizer_state::check);
+}
+
+#[test]
+fn norms_of_many_tensors_match_their_twin() {
+    holds(200, checks::global_norm::check);
+}

@@ -174,7 +174,7 @@ fn descend<T: Real>(steps: u64, mut step: impl FnMut(&mut [T], &[T], u64)) -> Ve
 
 #[test]
 fn d3_gradient_descent_nears_five_and_f32_stops_short() {
-    let sgd = SgdStep { lr: 0.01, weight_decay: 0.0 };
+    let sgd = SgdStep { lr: 0.01, ..SgdStep::default() };
     each_isa(|isa| {
         let exec = Exec::default().isa(isa);
         let wide = descend::<f64>(1000, |w, g, _| sgd.run(w, g, exec).unwrap());
@@ -189,14 +189,14 @@ fn d3_gradient_descent_nears_five_and_f32_stops_short() {
 fn optimizer_examples<T: Real>(isa: Isa) {
     let exec = Exec::default().isa(isa);
     let tolerance = 6e-8 + 8.0 * T::UNIT;
-    let sgd = SgdStep { lr: 0.01, weight_decay: 0.0 };
+    let sgd = SgdStep { lr: 0.01, ..SgdStep::default() };
     let path = descend::<T>(3, |w, g, _| sgd.run(w, g, exec).unwrap());
     close("d7 sgd", &path, &[0.1, 0.198, 0.29404], tolerance);
     for (form, want) in [
         (MomentumForm::Ewa, [0.01, 0.02898, 0.056004]),
         (MomentumForm::Classical, [0.1, 0.288, 0.55144]),
     ] {
-        let step = MomentumStep { lr: 0.01, beta: 0.9, form, weight_decay: 0.0 };
+        let step = MomentumStep { lr: 0.01, form, ..MomentumStep::default() };
         let mut v = [T::ZERO];
         let path = descend::<T>(3, |w, g, _| step.run(w, g, &mut v, exec).unwrap());
         close("d7 momentum", &path, &want, tolerance);

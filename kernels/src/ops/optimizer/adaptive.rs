@@ -1,8 +1,8 @@
-//! Steps scaled by a moving average of squared gradients.
+//! Steps scaled by an average, or a sum, of squared gradients.
 
-use super::many::{StepTensor, apply_many};
-use super::{Rule, apply, check_beta, check_epsilon, check_lengths, check_rate};
-use crate::error::{Error, Result};
+use super::many::{StepTensor, apply};
+use super::{Rule, State, StepOptions, check_beta, check_epsilon, check_rate};
+use crate::error::Result;
 use crate::exec::Exec;
 use crate::simd::{Float, Simd};
 
@@ -14,6 +14,18 @@ pub enum EpsilonPlacement {
     Outside,
     /// `g / sqrt(s + epsilon)`
     Inside,
+}
+
+impl EpsilonPlacement {
+    /// What is added inside the root and what outside: adding both, one of them zero, costs less than
+    /// a branch.
+    fn terms<T: Float>(self, epsilon: f64) -> [T; 2] {
+        let epsilon = T::from_f64(epsilon);
+        match self {
+            Self::Inside => [epsilon, T::ZERO],
+            Self::Outside => [T::ZERO, epsilon],
+        }
+    }
 }
 
 /// RMSprop: `s = beta s + (1 - beta) g^2`, `w -= lr g / (sqrt(s) + epsilon)` (Hinton, lecture 6e).
@@ -29,13 +41,15 @@ pub struct RmsPropStep {
     pub placement: EpsilonPlacement,
     /// L2 penalty, finite and at least 0.
     pub weight_decay: f64,
+    /// Of gradients and the average.
+    pub options: StepOptions,
 }
 
 impl Default for RmsPropStep {
     /// Learning rate 0.001, beta 0.9, epsilon 1e-8 outside the root, no weight decay.
     fn default() -> Self {
-        let placement = EpsilonPlacement::Outside;
-        Self { lr: 1e-3, beta: 0.9, epsilon: 1e-8, placement, weight_decay: 0.0 }
+        let (placement, options) = (EpsilonPlacement::Outside, StepOptions::default());
+        Self { lr: 1e-3, beta: 0.9, epsilon: 1e-8, placement, weight_decay: 0.0, options }
     }
 }
 
@@ -45,251 +59,138 @@ impl RmsPropStep {
     ///
     /// # Errors
     /// If the lengths differ or a hyperparameter is outside its domain; nothing is written then.
-    pub fn run<T: Float>(
+    pub fn run<T: Float, M: State<T>>(
         &self,
         params: &mut [T],
         grads: &[T],
-        square: &mut [T],
+        square: &mut [M],
         exec: Exec,
     ) -> Result<()> {
-        (T::compiled().rmsprop)(self, params, grads, square, exec)
-    }
-
-    pub(crate) fn execute<T: Float>(
-        &self,
-        params: &mut [T],
-        grads: &[T],
-        square: &mut [T],
-        exec: Exec,
-    ) -> Result<()> {
-        let rule = self.rule()?;
-        check_lengths("rmsprop", params, grads, &[(SQUARE, square)])?;
-        apply(rule, params, grads, [square], exec)
+        self.run_many(&mut [StepTensor { params, grads, state: [square] }], exec)
     }
 
     /// Updates many tensors with their averages of squares, as [`run`](Self::run) does each of them.
     ///
     /// # Errors
     /// As [`run`](Self::run), naming the tensor; nothing is written then.
-    pub fn run_many<T: Float>(
+    pub fn run_many<T: Float, M: State<T>>(
         &self,
-        tensors: &mut [StepTensor<'_, T, 1>],
+        tensors: &mut [StepTensor<'_, T, 1, M>],
         exec: Exec,
     ) -> Result<()> {
-        (T::compiled().rmsprop_many)(self, tensors, exec)
+        (M::steps().rmsprop)(self, tensors, exec)
     }
 
-    pub(crate) fn execute_many<T: Float>(
+    pub(super) fn execute<T: Float, M: State<T>>(
         &self,
-        tensors: &mut [StepTensor<'_, T, 1>],
+        tensors: &mut [StepTensor<'_, T, 1, M>],
         exec: Exec,
     ) -> Result<()> {
-        apply_many(self.rule()?, "rmsprop", [SQUARE], tensors, exec)
-    }
-
-    /// The rule, if the hyperparameters are in their domains.
-    fn rule<T: Float>(&self) -> Result<RmsProp<T>> {
         check_rate("rmsprop learning rate", self.lr)?;
         check_beta("rmsprop beta", self.beta)?;
         check_epsilon::<T>("rmsprop epsilon", self.epsilon)?;
         check_rate("rmsprop weight decay", self.weight_decay)?;
-        let inside = self.placement == EpsilonPlacement::Inside;
-        Ok(RmsProp {
+        let [inside, outside] = self.placement.terms(self.epsilon);
+        let rule = Scaled {
             lr: T::from_f64(self.lr),
-            beta: T::from_f64(self.beta),
+            keep: T::from_f64(self.beta),
             fresh: T::from_f64(1.0 - self.beta),
-            // Adding both, one of them zero, costs less than a branch.
-            inside: T::from_f64(if inside { self.epsilon } else { 0.0 }),
-            outside: T::from_f64(if inside { 0.0 } else { self.epsilon }),
+            inside,
+            outside,
             decay: T::from_f64(self.weight_decay),
-        })
+        };
+        let options = self.options.prepare("rmsprop")?;
+        apply((rule, options), "rmsprop", ["average of squares"], tensors, exec)
     }
 }
 
-/// What errors call the state of RMSprop.
-const SQUARE: &str = "average of squares";
+/// Adagrad: `s = s + g^2`, `w -= lr g / (sqrt(s) + epsilon)` (Duchi, Hazan and Singer 2011, the
+/// diagonal form). The sum may start above 0, which tames the first steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdagradStep {
+    /// Learning rate, finite and at least 0.
+    pub lr: f64,
+    /// Keeps the quotient finite; finite and above 0 in the parameters' type.
+    pub epsilon: f64,
+    /// Whether epsilon stands outside or inside the root.
+    pub placement: EpsilonPlacement,
+    /// L2 penalty, finite and at least 0.
+    pub weight_decay: f64,
+    /// Of gradients and the sum.
+    pub options: StepOptions,
+}
 
+impl Default for AdagradStep {
+    /// Learning rate 0.01, epsilon 1e-10 outside the root, no weight decay.
+    fn default() -> Self {
+        let (placement, options) = (EpsilonPlacement::Outside, StepOptions::default());
+        Self { lr: 0.01, epsilon: 1e-10, placement, weight_decay: 0.0, options }
+    }
+}
+
+impl AdagradStep {
+    /// Updates `params` and the sum of squares `square` in place. Traffic: three reads and two writes
+    /// per parameter.
+    ///
+    /// # Errors
+    /// If the lengths differ or a hyperparameter is outside its domain; nothing is written then.
+    pub fn run<T: Float, M: State<T>>(
+        &self,
+        params: &mut [T],
+        grads: &[T],
+        square: &mut [M],
+        exec: Exec,
+    ) -> Result<()> {
+        self.run_many(&mut [StepTensor { params, grads, state: [square] }], exec)
+    }
+
+    /// Updates many tensors with their sums of squares, as [`run`](Self::run) does each of them.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), naming the tensor; nothing is written then.
+    pub fn run_many<T: Float, M: State<T>>(
+        &self,
+        tensors: &mut [StepTensor<'_, T, 1, M>],
+        exec: Exec,
+    ) -> Result<()> {
+        (M::steps().adagrad)(self, tensors, exec)
+    }
+
+    pub(super) fn execute<T: Float, M: State<T>>(
+        &self,
+        tensors: &mut [StepTensor<'_, T, 1, M>],
+        exec: Exec,
+    ) -> Result<()> {
+        check_rate("adagrad learning rate", self.lr)?;
+        check_epsilon::<T>("adagrad epsilon", self.epsilon)?;
+        check_rate("adagrad weight decay", self.weight_decay)?;
+        let [inside, outside] = self.placement.terms(self.epsilon);
+        let (lr, decay) = (T::from_f64(self.lr), T::from_f64(self.weight_decay));
+        let rule = Scaled { lr, keep: T::ONE, fresh: T::ONE, inside, outside, decay };
+        let options = self.options.prepare("adagrad")?;
+        apply((rule, options), "adagrad", ["sum of squares"], tensors, exec)
+    }
+}
+
+/// `s = keep s + fresh g^2`, `w -= lr g / (sqrt(s + inside) + outside)`.
 #[derive(Clone, Copy)]
-struct RmsProp<T> {
+struct Scaled<T> {
     lr: T,
-    beta: T,
+    keep: T,
     fresh: T,
     inside: T,
     outside: T,
     decay: T,
 }
 
-impl<T: Float> Rule<T, 1> for RmsProp<T> {
+impl<T: Float> Rule<T, 1> for Scaled<T> {
     #[inline(always)]
     fn update<S: Simd<T>>(self, simd: S, w: S::V, g: S::V, state: &mut [S::V; 1]) -> S::V {
         let g = simd.mul_add(simd.splat(self.decay), w, g);
         let fresh = simd.mul(simd.splat(self.fresh), simd.mul(g, g));
-        state[0] = simd.mul_add(simd.splat(self.beta), state[0], fresh);
+        state[0] = simd.mul_add(simd.splat(self.keep), state[0], fresh);
         let root = simd.sqrt(simd.add(state[0], simd.splat(self.inside)));
         let step = simd.div(g, simd.add(root, simd.splat(self.outside)));
         simd.neg_mul_add(simd.splat(self.lr), step, w)
-    }
-}
-
-/// The state of [`AdamStep`]: averages of the gradient and of its square, zeros at first.
-#[derive(Debug)]
-pub struct Moments<'a, T> {
-    /// The average of gradients.
-    pub first: &'a mut [T],
-    /// The average of squared gradients.
-    pub second: &'a mut [T],
-}
-
-/// Adam with bias correction (Kingma and Ba 2015), and AdamW (Loshchilov and Hutter 2019) when the
-/// weight decay is decoupled.
-///
-/// `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
-/// `w -= lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon)`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamStep {
-    /// Learning rate, finite and at least 0.
-    pub lr: f64,
-    /// Decay of the average of gradients, in [0, 1).
-    pub beta1: f64,
-    /// Decay of the average of squared gradients, in [0, 1).
-    pub beta2: f64,
-    /// Keeps the quotient finite; finite and above 0 in the parameters' type.
-    pub epsilon: f64,
-    /// Weight decay, finite and at least 0.
-    pub weight_decay: f64,
-    /// Whether the decay shrinks the weights by `lr * weight_decay` beside the update (AdamW)
-    /// instead of being added to the gradient (L2).
-    pub decoupled: bool,
-}
-
-impl Default for AdamStep {
-    /// Learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-8, no weight decay.
-    fn default() -> Self {
-        let (beta1, beta2) = (0.9, 0.999);
-        Self { lr: 1e-3, beta1, beta2, epsilon: 1e-8, weight_decay: 0.0, decoupled: false }
-    }
-}
-
-impl AdamStep {
-    /// Updates `params` and `moments` in place. `step` counts from 1 and drives the bias
-    /// correction. Traffic: four reads and three writes per parameter.
-    ///
-    /// # Errors
-    /// If the lengths differ, a hyperparameter is outside its domain or `step` is 0; nothing is
-    /// written then.
-    pub fn run<T: Float>(
-        &self,
-        params: &mut [T],
-        grads: &[T],
-        moments: Moments<'_, T>,
-        step: u64,
-        exec: Exec,
-    ) -> Result<()> {
-        (T::compiled().adam)(self, params, grads, moments, step, exec)
-    }
-
-    pub(crate) fn execute<T: Float>(
-        &self,
-        params: &mut [T],
-        grads: &[T],
-        moments: Moments<'_, T>,
-        step: u64,
-        exec: Exec,
-    ) -> Result<()> {
-        let Moments { first, second } = moments;
-        let rule = self.rule(step)?;
-        let state = [(MOMENTS[0], &*first), (MOMENTS[1], &*second)];
-        check_lengths("adam", params, grads, &state)?;
-        apply(rule, params, grads, [first, second], exec)
-    }
-
-    /// Updates many tensors with their first and second moments, as [`run`](Self::run) does each of
-    /// them.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run), naming the tensor; nothing is written then.
-    pub fn run_many<T: Float>(
-        &self,
-        tensors: &mut [StepTensor<'_, T, 2>],
-        step: u64,
-        exec: Exec,
-    ) -> Result<()> {
-        (T::compiled().adam_many)(self, tensors, step, exec)
-    }
-
-    pub(crate) fn execute_many<T: Float>(
-        &self,
-        tensors: &mut [StepTensor<'_, T, 2>],
-        step: u64,
-        exec: Exec,
-    ) -> Result<()> {
-        apply_many(self.rule(step)?, "adam", MOMENTS, tensors, exec)
-    }
-
-    fn check<T: Float>(&self, step: u64) -> Result<()> {
-        check_rate("adam learning rate", self.lr)?;
-        check_beta("adam beta1", self.beta1)?;
-        check_beta("adam beta2", self.beta2)?;
-        check_epsilon::<T>("adam epsilon", self.epsilon)?;
-        check_rate("adam weight decay", self.weight_decay)?;
-        if step == 0 {
-            return Err(Error::value("adam step", "a count from 1", step));
-        }
-        Ok(())
-    }
-
-    /// Everything that is the same for all parameters, worked out in `f64`, if the hyperparameters
-    /// are in their domains.
-    fn rule<T: Float>(&self, step: u64) -> Result<Adam<T>> {
-        self.check::<T>(step)?;
-        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
-        let (l2, shrink) = match self.decoupled {
-            false => (self.weight_decay, 0.0),
-            true => (0.0, self.lr * self.weight_decay),
-        };
-        Ok(Adam {
-            rate: T::from_f64(self.lr / correction(self.beta1)),
-            unbias: T::from_f64(1.0 / correction(self.beta2).sqrt()),
-            beta1: T::from_f64(self.beta1),
-            fresh1: T::from_f64(1.0 - self.beta1),
-            beta2: T::from_f64(self.beta2),
-            fresh2: T::from_f64(1.0 - self.beta2),
-            epsilon: T::from_f64(self.epsilon),
-            l2: T::from_f64(l2),
-            shrink: T::from_f64(shrink),
-        })
-    }
-}
-
-/// What errors call the state of Adam.
-const MOMENTS: [&str; 2] = ["first moment", "second moment"];
-
-#[derive(Clone, Copy)]
-struct Adam<T> {
-    /// Learning rate over the first moment's correction.
-    rate: T,
-    /// One over the root of the second moment's correction.
-    unbias: T,
-    beta1: T,
-    fresh1: T,
-    beta2: T,
-    fresh2: T,
-    epsilon: T,
-    l2: T,
-    shrink: T,
-}
-
-impl<T: Float> Rule<T, 2> for Adam<T> {
-    #[inline(always)]
-    fn update<S: Simd<T>>(self, simd: S, w: S::V, g: S::V, state: &mut [S::V; 2]) -> S::V {
-        let g = simd.mul_add(simd.splat(self.l2), w, g);
-        let w = simd.neg_mul_add(simd.splat(self.shrink), w, w);
-        let first = simd.mul(simd.splat(self.fresh1), g);
-        let second = simd.mul(simd.splat(self.fresh2), simd.mul(g, g));
-        state[0] = simd.mul_add(simd.splat(self.beta1), state[0], first);
-        state[1] = simd.mul_add(simd.splat(self.beta2), state[1], second);
-        let root = simd.mul(simd.sqrt(state[1]), simd.splat(self.unbias));
-        let step = simd.div(state[0], simd.add(root, simd.splat(self.epsilon)));
-        simd.neg_mul_add(simd.splat(self.rate), step, w)
     }
 }

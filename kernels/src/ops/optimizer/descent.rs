@@ -1,7 +1,7 @@
 //! Gradient descent, plain and with momentum.
 
-use super::many::{StepTensor, apply_many};
-use super::{Rule, apply, check_beta, check_lengths, check_rate};
+use super::many::{StepTensor, apply};
+use super::{Rule, State, StepOptions, check_beta, check_rate};
 use crate::error::Result;
 use crate::exec::Exec;
 use crate::simd::{Float, Simd};
@@ -13,12 +13,14 @@ pub struct SgdStep {
     pub lr: f64,
     /// L2 penalty, finite and at least 0.
     pub weight_decay: f64,
+    /// Of gradients.
+    pub options: StepOptions,
 }
 
 impl Default for SgdStep {
     /// Learning rate 0.01, no weight decay.
     fn default() -> Self {
-        Self { lr: 0.01, weight_decay: 0.0 }
+        Self { lr: 0.01, weight_decay: 0.0, options: StepOptions::default() }
     }
 }
 
@@ -28,18 +30,7 @@ impl SgdStep {
     /// # Errors
     /// If the lengths differ or a hyperparameter is outside its domain; nothing is written then.
     pub fn run<T: Float>(&self, params: &mut [T], grads: &[T], exec: Exec) -> Result<()> {
-        (T::compiled().sgd)(self, params, grads, exec)
-    }
-
-    pub(crate) fn execute<T: Float>(
-        &self,
-        params: &mut [T],
-        grads: &[T],
-        exec: Exec,
-    ) -> Result<()> {
-        let rule = self.rule()?;
-        check_lengths("sgd", params, grads, &[])?;
-        apply(rule, params, grads, [], exec)
+        self.run_many(&mut [StepTensor { params, grads, state: [] }], exec)
     }
 
     /// Updates many tensors, as [`run`](Self::run) does each of them.
@@ -51,22 +42,18 @@ impl SgdStep {
         tensors: &mut [StepTensor<'_, T, 0>],
         exec: Exec,
     ) -> Result<()> {
-        (T::compiled().sgd_many)(self, tensors, exec)
+        (T::compiled().sgd)(self, tensors, exec)
     }
 
-    pub(crate) fn execute_many<T: Float>(
+    pub(crate) fn execute<T: Float>(
         &self,
         tensors: &mut [StepTensor<'_, T, 0>],
         exec: Exec,
     ) -> Result<()> {
-        apply_many(self.rule()?, "sgd", [], tensors, exec)
-    }
-
-    /// The rule, if the hyperparameters are in their domains.
-    fn rule<T: Float>(&self) -> Result<Sgd<T>> {
         check_rate("sgd learning rate", self.lr)?;
         check_rate("sgd weight decay", self.weight_decay)?;
-        Ok(Sgd { lr: T::from_f64(self.lr), decay: T::from_f64(self.weight_decay) })
+        let rule = Sgd { lr: T::from_f64(self.lr), decay: T::from_f64(self.weight_decay) };
+        apply((rule, self.options.prepare("sgd")?), "sgd", [], tensors, exec)
     }
 }
 
@@ -108,12 +95,15 @@ pub struct MomentumStep {
     pub form: MomentumForm,
     /// L2 penalty, finite and at least 0.
     pub weight_decay: f64,
+    /// Of gradients and the velocity.
+    pub options: StepOptions,
 }
 
 impl Default for MomentumStep {
     /// Learning rate 0.01, beta 0.9, classical, no weight decay.
     fn default() -> Self {
-        Self { lr: 0.01, beta: 0.9, form: MomentumForm::Classical, weight_decay: 0.0 }
+        let (form, options) = (MomentumForm::Classical, StepOptions::default());
+        Self { lr: 0.01, beta: 0.9, form, weight_decay: 0.0, options }
     }
 }
 
@@ -122,53 +112,38 @@ impl MomentumStep {
     ///
     /// # Errors
     /// If the lengths differ or a hyperparameter is outside its domain; nothing is written then.
-    pub fn run<T: Float>(
+    pub fn run<T: Float, M: State<T>>(
         &self,
         params: &mut [T],
         grads: &[T],
-        velocity: &mut [T],
+        velocity: &mut [M],
         exec: Exec,
     ) -> Result<()> {
-        (T::compiled().momentum)(self, params, grads, velocity, exec)
-    }
-
-    pub(crate) fn execute<T: Float>(
-        &self,
-        params: &mut [T],
-        grads: &[T],
-        velocity: &mut [T],
-        exec: Exec,
-    ) -> Result<()> {
-        let rule = self.rule()?;
-        check_lengths("momentum", params, grads, &[("velocity", velocity)])?;
-        match self.form {
-            MomentumForm::Nesterov => apply(Lookahead(rule), params, grads, [velocity], exec),
-            _ => apply(rule, params, grads, [velocity], exec),
-        }
+        self.run_many(&mut [StepTensor { params, grads, state: [velocity] }], exec)
     }
 
     /// Updates many tensors with their velocities, as [`run`](Self::run) does each of them.
     ///
     /// # Errors
     /// As [`run`](Self::run), naming the tensor; nothing is written then.
-    pub fn run_many<T: Float>(
+    pub fn run_many<T: Float, M: State<T>>(
         &self,
-        tensors: &mut [StepTensor<'_, T, 1>],
+        tensors: &mut [StepTensor<'_, T, 1, M>],
         exec: Exec,
     ) -> Result<()> {
-        (T::compiled().momentum_many)(self, tensors, exec)
+        (M::steps().momentum)(self, tensors, exec)
     }
 
-    pub(crate) fn execute_many<T: Float>(
+    pub(super) fn execute<T: Float, M: State<T>>(
         &self,
-        tensors: &mut [StepTensor<'_, T, 1>],
+        tensors: &mut [StepTensor<'_, T, 1, M>],
         exec: Exec,
     ) -> Result<()> {
-        let rule = self.rule()?;
+        let (rule, options) = (self.rule()?, self.options.prepare("momentum")?);
         let (what, names) = ("momentum", ["velocity"]);
         match self.form {
-            MomentumForm::Nesterov => apply_many(Lookahead(rule), what, names, tensors, exec),
-            _ => apply_many(rule, what, names, tensors, exec),
+            MomentumForm::Nesterov => apply((Lookahead(rule), options), what, names, tensors, exec),
+            _ => apply((rule, options), what, names, tensors, exec),
         }
     }
 

@@ -14,37 +14,53 @@
 //! | [`MomentumStep`], average | `v = beta v + (1 - beta) g` | `w -= lr v` |
 //! | [`MomentumStep`], Nesterov | `v = beta v + g` | `w -= lr (g + beta v)` |
 //! | [`RmsPropStep`] | `s = beta s + (1 - beta) g^2` | `w -= lr g / (sqrt(s) + epsilon)` |
+//! | [`AdagradStep`] | `s = s + g^2` | `w -= lr g / (sqrt(s) + epsilon)` |
 //! | [`AdamStep`] | `m`, `v`: averages of `g` and `g^2` | `w -= lr m' / (sqrt(v') + epsilon)` |
-
+//!
+//! [`StepOptions`] undo the scale of a loss and clip gradients on their way in; [`global_norm`] and
+//! [`clip_factor`] give the factor that clips by the norm of all gradients together. A [`State`] of
+//! `bf16` beside `f32` parameters halves the memory of the state.
+//!
 //! `run` takes one tensor, `run_many` all of a model's ([`StepTensor`]): one entry and one division of
 //! the work among threads for all of them, with the bits of one after the other.
+//!
+//! # What is not finite
+//! Elements are independent: a NaN in a gradient makes its parameter and its state NaN and no other's.
+//! An infinite gradient makes the state infinite and the parameter infinite or NaN; with a limit it
+//! counts as the limit. Whoever wants to leave out a step with such gradients, as scaled losses need,
+//! asks [`global_norm`] first: it is finite only if all gradients are.
 //!
 //! # Traffic
 //! Parameters and state are read and written, gradients read, each once, which is the minimum; a line
 //! that is written has been read before, so that no further traffic hides behind the stores. Bytes per
 //! parameter:
 //!
-//! | step | `f32` | `f64` |
-//! |---|---|---|
-//! | [`SgdStep`] | 12 | 24 |
-//! | [`MomentumStep`], [`RmsPropStep`] | 20 | 40 |
-//! | [`AdamStep`] | 28 | 56 |
+//! | step | `f32` | `f32`, state in `bf16` | `f64` |
+//! |---|---|---|---|
+//! | [`SgdStep`] | 12 | | 24 |
+//! | [`MomentumStep`], [`RmsPropStep`], [`AdagradStep`] | 20 | 16 | 40 |
+//! | [`AdamStep`] | 28 | 20 | 56 |
+//! | [`global_norm`] | 4 | | 8 |
 
+mod adam;
 mod adaptive;
 mod descent;
 mod many;
+mod norm;
+mod options;
+mod state;
+mod update;
 
-pub use adaptive::{AdamStep, EpsilonPlacement, Moments, RmsPropStep};
+pub use adam::{AdamStep, Moments};
+pub use adaptive::{AdagradStep, EpsilonPlacement, RmsPropStep};
 pub use descent::{MomentumForm, MomentumStep, SgdStep};
 pub use many::StepTensor;
+pub use norm::{GlobalNorm, clip_factor, global_norm};
+pub use options::{StateRounding, StepOptions};
+pub use state::State;
 
 use crate::error::{Error, Result, check_len};
-use crate::exec::Exec;
-use crate::parallel::Split;
-use crate::simd::{Float, Kernel, Simd};
-
-/// Parameters below which a second thread costs more than it brings.
-const GRAIN: usize = 1 << 14;
+use crate::simd::{Float, Simd};
 
 /// What one step does to one vector of parameters that has `N` vectors of state.
 trait Rule<T: Float, const N: usize>: Copy + Send + Sync {
@@ -52,88 +68,15 @@ trait Rule<T: Float, const N: usize>: Copy + Send + Sync {
     fn update<S: Simd<T>>(self, simd: S, w: S::V, g: S::V, state: &mut [S::V; N]) -> S::V;
 }
 
-/// Applies `rule` to all parameters; the slices have equal lengths.
-fn apply<T: Float, R: Rule<T, N>, const N: usize>(
-    rule: R,
-    params: &mut [T],
-    grads: &[T],
-    state: [&mut [T]; N],
-    exec: Exec,
-) -> Result<()> {
-    let isa = exec.path()?;
-    let work = Update { rule, params, grads, state };
-    exec.threads().divide(work, GRAIN, &|piece| isa.run(piece));
-    Ok(())
-}
-
-struct Update<'a, T, R, const N: usize> {
-    rule: R,
-    params: &'a mut [T],
-    grads: &'a [T],
-    state: [&'a mut [T]; N],
-}
-
-impl<T: Float, R: Rule<T, N>, const N: usize> Split for Update<'_, T, R, N> {
-    fn units(&self) -> usize {
-        self.params.len()
-    }
-
-    fn split(mut self, mid: usize) -> (Self, Self) {
-        let (params, params_rest) = self.params.split_at_mut(mid);
-        let (grads, grads_rest) = self.grads.split_at(mid);
-        let state_rest = self.state.each_mut().map(|state| {
-            let (head, rest) = std::mem::take(state).split_at_mut(mid);
-            *state = head;
-            rest
-        });
-        let rest =
-            Self { rule: self.rule, params: params_rest, grads: grads_rest, state: state_rest };
-        (Self { params, grads, ..self }, rest)
-    }
-}
-
-impl<T: Float, R: Rule<T, N>, const N: usize> Kernel<T> for Update<'_, T, R, N> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(mut self, simd: S) {
-        let mut at = 0;
-        let mut params = self.params.chunks_exact_mut(S::LANES);
-        let mut grads = self.grads.chunks_exact(S::LANES);
-        for (w, g) in params.by_ref().zip(grads.by_ref()) {
-            let mut state = [simd.zero(); N];
-            for (v, state) in state.iter_mut().zip(&self.state) {
-                *v = simd.load(&state[at..]);
-            }
-            let new = self.rule.update(simd, simd.load(w), simd.load(g), &mut state);
-            simd.store(new, w);
-            for (state, new) in self.state.iter_mut().zip(state) {
-                simd.store(new, &mut state[at..]);
-            }
-            at += S::LANES;
-        }
-        let w = params.into_remainder();
-        let g = simd.load_partial(grads.remainder());
-        let mut state = [simd.zero(); N];
-        for (v, state) in state.iter_mut().zip(&self.state) {
-            *v = simd.load_partial(&state[at..]);
-        }
-        let new = self.rule.update(simd, simd.load_partial(w), g, &mut state);
-        simd.store_partial(new, w);
-        for (state, new) in self.state.iter_mut().zip(state) {
-            simd.store_partial(new, &mut state[at..]);
-        }
-    }
-}
-
 /// Checks that gradients and state are as long as the parameters.
-fn check_lengths<T>(what: &str, params: &[T], grads: &[T], state: &[(&str, &[T])]) -> Result<()> {
-    let fits = |other: &[T]| other.len() == params.len();
-    if fits(grads) && state.iter().all(|(_, state)| fits(state)) {
-        return Ok(());
-    }
+fn check_lengths<T, M, const N: usize>(
+    what: &str,
+    names: [&str; N],
+    tensor: &StepTensor<'_, T, N, M>,
+) -> Result<()> {
+    let StepTensor { params, grads, state } = tensor;
     check_len(&format!("{what} gradients"), params.len(), grads.len())?;
-    state.iter().try_for_each(|(name, state)| {
+    names.iter().zip(state).try_for_each(|(name, state)| {
         check_len(&format!("{what} {name}"), params.len(), state.len())
     })
 }
