@@ -32,10 +32,10 @@
 //! | batch norm | [`batch_norm_forward`], [`batch_norm_inference`] | [`batch_norm_backward`] |
 //! | softmax | [`softmax`], [`log_softmax`], [`log_sum_exp`] | [`softmax_backward`], [`log_softmax_backward`] |
 //! | losses on logits | [`SoftmaxCrossEntropy`], [`SigmoidCrossEntropy`] | loss and gradient in one pass; [in place](SoftmaxCrossEntropy::in_place) |
-//! | activations | [`activate`] | [`activate_backward`] |
+//! | activations | [`activate`] | [`activate_backward`], [`activate_backward_from_input`] |
 //! | optimiser steps | [`SgdStep`], [`MomentumStep`], [`RmsPropStep`], [`AdagradStep`], [`AdamStep`] | one pass over memory each; `run_many` for many tensors; [`global_norm`] |
 //! | reductions | [`sum`], [`mean`], [`mean_var`], [`max`], [`argmax`], [`l2_norm`] | [`column_sums`], [`column_mean_var`], [`row_sums`], [`argmax_rows`] |
-//! | elementary functions | [`exp`], [`ln`] | |
+//! | elementary functions | [`exp`], [`expm1`], [`ln`], [`log1p`] | [`erf`], [`rsqrt`] |
 //! | conversions | [`convert`] to `bf16` and `f16` | and back |
 //!
 //! A free function runs on the fastest path and all threads that pay. Each has an op struct of the

@@ -13,7 +13,7 @@ mod reduce;
 mod softmax;
 mod vector_math;
 
-pub use activation::{activate, activate_backward};
+pub use activation::{activate, activate_backward, activate_backward_from_input};
 pub use batch_norm::{batch_norm_backward, batch_norm_forward, batch_norm_inference};
 pub use convert::{Number, convert};
 pub use cross_entropy::{CrossEntropyOptions, sigmoid_cross_entropy, softmax_cross_entropy};
@@ -25,4 +25,4 @@ pub use reduce::{
     argmax, argmax_rows, column_mean_var, column_sums, l2_norm, max, mean, mean_var, row_sums, sum,
 };
 pub use softmax::{log_softmax, log_softmax_backward, log_sum_exp, softmax, softmax_backward};
-pub use vector_math::{exp, ln};
+pub use vector_math::{erf, exp, expm1, ln, log1p, rsqrt};

@@ -44,6 +44,10 @@ pub struct Table<T> {
     pub(super) global_norm: fn(GlobalNorm<'_, T>, Exec) -> Result<f64>,
     pub(super) exp: fn(Exp<'_, T>, Exec) -> Result<()>,
     pub(super) ln: fn(Ln<'_, T>, Exec) -> Result<()>,
+    pub(super) log1p: fn(Log1p<'_, T>, Exec) -> Result<()>,
+    pub(super) expm1: fn(Expm1<'_, T>, Exec) -> Result<()>,
+    pub(super) erf: fn(Erf<'_, T>, Exec) -> Result<()>,
+    pub(super) rsqrt: fn(Rsqrt<'_, T>, Exec) -> Result<()>,
 }
 
 impl<T: Float> Table<T> {
@@ -75,6 +79,10 @@ impl<T: Float> Table<T> {
             global_norm: |op, exec| op.execute(exec),
             exp: |op, exec| op.execute(exec),
             ln: |op, exec| op.execute(exec),
+            log1p: |op, exec| op.execute(exec),
+            expm1: |op, exec| op.execute(exec),
+            erf: |op, exec| op.execute(exec),
+            rsqrt: |op, exec| op.execute(exec),
         }
     }
 }

@@ -16,7 +16,10 @@ mod softmax;
 mod vector_math;
 
 pub(crate) use activation::FunctionUser;
-pub use activation::{Activate, ActivateBackward, Activation, activate, activate_backward};
+pub use activation::{
+    Activate, ActivateBackward, Activation, activate, activate_backward,
+    activate_backward_from_input,
+};
 pub use batch_norm::{
     Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads, BatchNormInference,
     BatchStats, Running, batch_norm_backward, batch_norm_forward, batch_norm_inference,
@@ -36,4 +39,4 @@ pub use softmax::{
     LogSoftmax, LogSoftmaxBackward, LogSumExp, Softmax, SoftmaxBackward, log_softmax,
     log_softmax_backward, log_sum_exp, softmax, softmax_backward,
 };
-pub use vector_math::{Exp, Ln, exp, ln};
+pub use vector_math::{Erf, Exp, Expm1, Ln, Log1p, Rsqrt, erf, exp, expm1, ln, log1p, rsqrt};

@@ -15,6 +15,11 @@ impl<T: Float> Layer<T> for ActivationLayer {
             Activation::Relu => "relu",
             Activation::Sigmoid => "sigmoid",
             Activation::Tanh => "tanh",
+            Activation::Gelu | Activation::GeluTanh => "gelu",
+            Activation::Silu => "silu",
+            Activation::Softplus => "softplus",
+            Activation::Elu { .. } => "elu",
+            Activation::LeakyRelu { .. } => "leaky_relu",
             _ => "activation",
         }
     }
@@ -38,7 +43,12 @@ impl<T: Float> Layer<T> for ActivationLayer {
         pass: Pass,
     ) -> Result<()> {
         let Some(dx) = dx else { return Ok(()) };
-        ActivateBackward::new(self.0, saved.y.data(), saved.dy.data(), dx.data_mut())?
-            .run(pass.exec)
+        let (dy, dx) = (saved.dy.data(), dx.data_mut());
+        let op = if self.0.needs_input() {
+            ActivateBackward::from_input(self.0, saved.x.data(), dy, dx)
+        } else {
+            ActivateBackward::new(self.0, saved.y.data(), dy, dx)
+        };
+        op?.run(pass.exec)
     }
 }

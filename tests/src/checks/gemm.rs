@@ -5,7 +5,7 @@ use tilewise_kernels::{
     Activation, Blocking, Exec, Gemm, Isa, MatMut, MatRef, PackedB, bf16, f16, naive,
 };
 
-use super::activation::{ALL, forward_bound};
+use super::activation::{ALL, forward_bound, lipschitz};
 use crate::compare::{Magnitude, expect, limited, same_bits};
 use crate::data::{Rng, Values, size};
 use crate::field::{Field, Layout};
@@ -261,6 +261,5 @@ fn bound<T: Real>(
     // What overflows before a small alpha has overflowed; what underflows before it is scaled.
     let underflow = (rounding.underflow + 2.0 * T::LEAST) * alpha.abs();
     let before = limited::<T>(before_alpha.total(), magnitude.bound::<T>(roundings) + underflow);
-    let lipschitz = if case.activation == Activation::Sigmoid { 0.25 } else { 1.0 };
-    lipschitz * before + forward_bound::<T>(case.activation, want)
+    lipschitz(case.activation) * before + forward_bound::<T>(case.activation, want)
 }

@@ -1,7 +1,7 @@
 //! Elementary functions along slices.
 
 use arbitrary::{Arbitrary, Unstructured};
-use tilewise_kernels::{Exec, Exp, Isa, Ln, naive};
+use tilewise_kernels::{Erf, Exec, Exp, Expm1, Isa, Ln, Log1p, Rsqrt, naive};
 
 use crate::compare::{expect, ulp};
 use crate::data::{Rng, Values, size};
@@ -45,46 +45,50 @@ fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
     let x: Vec<f64> = case.x.fill(case.len, &mut Rng::new(case.seed, 0));
     let x: Vec<T> = x.iter().map(|x| T::from_f64(x * case.scale)).collect();
     let magnitudes: Vec<T> = x.iter().map(|x| x.abs()).collect();
-    check_exp(isa, &x, case.shift)?;
-    check_ln(isa, &x, case.shift)?;
-    check_ln(isa, &magnitudes, case.shift)
-}
-
-/// Checks e^x at the given arguments: within the claimed ulps of the value.
-///
-/// # Errors
-/// What differs, where and by how much.
-pub fn check_exp<T: Real>(isa: Isa, x: &[T], shift: usize) -> Result<(), String> {
-    let run = |x: &[T], y: &mut [T], exec: Exec| Exp::new(x, y)?.run(exec);
-    let got = one_result(isa, shift, |exec, shift| along(run, x, exec, shift))?;
-    let mut want = vec![0.0; x.len()];
-    naive::exp(&widen(x), &mut want);
-    all_within(&format!("exp at {isa}"), [x, &got], &want, EXP_ULPS)
-}
-
-/// Checks ln x at the given arguments: within the claimed ulps of the value.
-///
-/// # Errors
-/// What differs, where and by how much.
-pub fn check_ln<T: Real>(isa: Isa, x: &[T], shift: usize) -> Result<(), String> {
-    let run = |x: &[T], y: &mut [T], exec: Exec| Ln::new(x, y)?.run(exec);
-    let got = one_result(isa, shift, |exec, shift| along(run, x, exec, shift))?;
-    let mut want = vec![0.0; x.len()];
-    naive::ln(&widen(x), &mut want);
-    all_within(&format!("ln at {isa}"), [x, &got], &want, LN_ULPS)
-}
-
-fn all_within<T: Real>(
-    what: &str,
-    [x, got]: [&[T]; 2],
-    want: &[f64],
-    ulps: f64,
-) -> Result<(), String> {
-    for i in 0..x.len() {
-        let bound = (ulps + T::REFERENCE_ULPS) * ulp::<T>(want[i]);
-        expect(what, (i, x[i]), got[i], want[i], bound)?;
+    for function in functions::<T>() {
+        function.check(isa, &x, case.shift)?;
+        function.check(isa, &magnitudes, case.shift)?;
     }
     Ok(())
+}
+
+/// A function, its twin and its claim.
+pub struct Function<T> {
+    name: &'static str,
+    ulps: f64,
+    run: fn(&[T], &mut [T], Exec) -> tilewise_kernels::Result<()>,
+    twin: fn(&[f64], &mut [f64]),
+}
+
+/// All functions.
+pub fn functions<T: Real>() -> [Function<T>; 6] {
+    let of = |name, ulps, run, twin| Function { name, ulps, run, twin };
+    [
+        of("exp", EXP_ULPS, |x, y, exec| Exp::new(x, y)?.run(exec), naive::exp),
+        of("expm1", 2.0, |x, y, exec| Expm1::new(x, y)?.run(exec), naive::expm1),
+        of("ln", LN_ULPS, |x, y, exec| Ln::new(x, y)?.run(exec), naive::ln),
+        of("log1p", 2.0, |x, y, exec| Log1p::new(x, y)?.run(exec), naive::log1p),
+        of("erf", 2.0, |x, y, exec| Erf::new(x, y)?.run(exec), naive::erf),
+        of("rsqrt", 2.0, |x, y, exec| Rsqrt::new(x, y)?.run(exec), naive::rsqrt),
+    ]
+}
+
+impl<T: Real> Function<T> {
+    /// Checks it at the given arguments: within the claimed ulps of the value.
+    ///
+    /// # Errors
+    /// What differs, where and by how much.
+    pub fn check(&self, isa: Isa, x: &[T], shift: usize) -> Result<(), String> {
+        let got = one_result(isa, shift, |exec, shift| along(self.run, x, exec, shift))?;
+        let mut want = vec![0.0; x.len()];
+        (self.twin)(&widen(x), &mut want);
+        let what = format!("{} at {isa}", self.name);
+        for i in 0..x.len() {
+            let bound = (self.ulps + T::REFERENCE_ULPS) * ulp::<T>(want[i]);
+            expect(&what, (i, x[i]), got[i], want[i], bound)?;
+        }
+        Ok(())
+    }
 }
 
 fn along<T: Real>(

@@ -2,6 +2,7 @@
 //! upstream gradient is never uniform: a wrong sum of it would not show.
 
 use tilewise_kernels::*;
+use tilewise_tests::checks;
 use tilewise_tests::data::{Rng, Values};
 use tilewise_tests::isas::each_isa;
 
@@ -52,7 +53,7 @@ fn a_wrong_gradient_is_found() {
 fn activations() {
     each_isa(|isa| {
         let exec = Exec::default().isa(isa);
-        for f in [Activation::Identity, Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
+        for f in checks::activation::ALL {
             let (x, dy) = (normal(19, 2), normal(19, 3));
             let forward = |x: &[f64]| {
                 let mut y = vec![0.0; x.len()];
@@ -60,9 +61,13 @@ fn activations() {
                 y
             };
             let mut dx = vec![0.0; x.len()];
-            let y = forward(&x);
-            ActivateBackward::new(f, &y, &dy, &mut dx).unwrap().run(exec).unwrap();
+            ActivateBackward::from_input(f, &x, &dy, &mut dx).unwrap().run(exec).unwrap();
             check(&format!("{f:?} on {isa}"), &x, &dx, |x| dot(&forward(x), &dy));
+            if !f.needs_input() {
+                let y = forward(&x);
+                ActivateBackward::new(f, &y, &dy, &mut dx).unwrap().run(exec).unwrap();
+                check(&format!("{f:?} on {isa}, from y"), &x, &dx, |x| dot(&forward(x), &dy));
+            }
         }
     });
 }
