@@ -4,7 +4,19 @@ use std::ops::Range;
 
 use crate::simd::{Float, Simd, Streaming};
 
-/// A row-major block of columns, read-only.
+/// A block of columns, read-only, whose rows are contiguous each.
+pub(crate) trait Rows<T> {
+    /// Number of rows.
+    fn rows(&self) -> usize;
+    /// Number of columns.
+    fn width(&self) -> usize;
+    /// Row `i` of the block.
+    fn row(&self, i: usize) -> &[T];
+    /// Where row `i` starts, if there is such a row or not: for prefetching only.
+    fn start_of(&self, i: usize) -> *const T;
+}
+
+/// A row-major block of columns of a slice.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel<'a, T> {
     /// Starts at the block's first element.
@@ -55,6 +67,28 @@ impl<'a, T> Panel<'a, T> {
     pub(crate) fn columns_from(self, first: usize, width: usize) -> Self {
         let at = first.min(self.data.len());
         Self { data: &self.data[at..], width, ..self }
+    }
+}
+
+impl<T> Rows<T> for Panel<'_, T> {
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    #[inline(always)]
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    #[inline(always)]
+    fn row(&self, i: usize) -> &[T] {
+        Panel::row(self, i)
+    }
+
+    #[inline(always)]
+    fn start_of(&self, i: usize) -> *const T {
+        Panel::start_of(self, i)
     }
 }
 

@@ -7,7 +7,7 @@
 //! cancellation, whatever the data. Merging follows Chan, Golub and LeVeque (1983), in `f64` and
 //! relative to the first pivot, so that a large offset costs nothing.
 
-use super::columns::{Columns, Group, Panel, sweep};
+use super::columns::{Columns, Group, Panel, Rows, sweep};
 use crate::simd::{Float, Simd};
 
 /// Rows per block: sums in the element type stay short, and merging stays rare.
@@ -106,20 +106,20 @@ impl StripMoments {
 }
 
 /// One block's sums of what exceeds the pivot, and of its squares.
-pub(crate) struct BlockSums<'a, T> {
-    panel: Panel<'a, T>,
+pub(crate) struct BlockSums<P, T> {
+    panel: P,
     pivot: [T; STRIP],
     sum: [T; STRIP],
     squares: [T; STRIP],
 }
 
-impl<'a, T: Float> BlockSums<'a, T> {
+impl<P: Rows<T>, T: Float> BlockSums<P, T> {
     /// The sums over a panel of at most [`BLOCK_ROWS`] rows and [`STRIP`] columns.
     #[inline(always)]
-    pub(crate) fn of<S: Simd<T>>(simd: S, panel: Panel<'a, T>) -> Self {
-        let zeros = [T::ZERO; STRIP];
+    pub(crate) fn of<S: Simd<T>>(simd: S, panel: P) -> Self {
+        let (zeros, width) = ([T::ZERO; STRIP], panel.width());
         let mut sums = Self { panel, pivot: zeros, sum: zeros, squares: zeros };
-        sweep(simd, panel.width(), &mut sums);
+        sweep(simd, width, &mut sums);
         sums
     }
 
@@ -155,7 +155,7 @@ impl<'a, T: Float> BlockSums<'a, T> {
     }
 }
 
-impl<T: Float> Columns<T> for BlockSums<'_, T> {
+impl<P: Rows<T>, T: Float> Columns<T> for BlockSums<P, T> {
     #[inline(always)]
     fn group<S: Simd<T>, const V: usize, const WHOLE: bool>(
         &mut self,
