@@ -28,7 +28,7 @@
 //!
 //! | family | forward | backward or further forms |
 //! |---|---|---|
-//! | matrix products | [`gemm`], [`Gemm`], [`PackedB`], [`BatchedGemm`] | transposes are views: [`MatRef::t`] |
+//! | matrix products | [`gemm`], [`Gemm`], [`PackedA`], [`PackedB`], [`BatchedGemm`], [`ColumnMoments`] | transposes are views: [`MatRef::t`] |
 //! | batch norm | [`batch_norm_forward`], [`batch_norm_inference`] | [`batch_norm_backward`] |
 //! | softmax | [`softmax`], [`log_softmax`], [`log_sum_exp`] | [`softmax_backward`], [`log_softmax_backward`] |
 //! | losses on logits | [`SoftmaxCrossEntropy`], [`SigmoidCrossEntropy`] | loss and gradient in one pass; [in place](SoftmaxCrossEntropy::in_place) |
@@ -116,7 +116,9 @@ mod view;
 pub use dispatch::{ISA_NAMES, Isa, MAX_ISA_VARIABLE, available, available_for_halves};
 pub use error::{Error, ErrorKind, Result};
 pub use exec::Exec;
-pub use gemm::{BatchedGemm, Blocking, Element, Gemm, GemmPlan, PackedB, SumsTo, gemm};
+pub use gemm::{
+    BatchedGemm, Blocking, ColumnMoments, Element, Gemm, GemmPlan, PackedA, PackedB, SumsTo, gemm,
+};
 pub use half::{bf16, f16};
 // All that an element type knows of operations: the table of them.
 use ops::compiled::Compiled;

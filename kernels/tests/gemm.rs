@@ -1,6 +1,9 @@
 //! Laws of matrix products that hold to the last bit, on every path of this machine.
 
-use tilewise_kernels::{Activation, Exec, Gemm, Isa, MatMut, MatRef, PackedB, Par, available};
+use tilewise_kernels::{
+    Activation, ColumnMoments, ErrorKind, Exec, Gemm, Isa, MatMut, MatRef, PackedA, PackedB, Par,
+    available,
+};
 
 fn values(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
@@ -97,5 +100,103 @@ fn the_plan_tells_which_path_runs() {
         assert_eq!(plan.isa(), isa);
         assert_eq!(plan.tasks(), 1);
         assert!(plan.to_string().starts_with(isa.name()), "{plan}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_store_is_an_error_that_names_it() {
+    let a = [1.0f32; 6];
+    let view = MatRef::new(&a, 2, 3).unwrap();
+    let gemm = Gemm::new(view, view.t()).unwrap();
+    let mut c = [7.0f32; 4];
+    for (wrong, what, got) in [
+        (gemm.scale(&[1.0]), "gemm scale", "1 elements"),
+        (gemm.bias(&[1.0; 3]), "gemm bias", "3 elements"),
+        (gemm.residual(view), "gemm residual", "2 x 3"),
+    ] {
+        let out = MatMut::new(&mut c, 2, 2).unwrap();
+        let error = wrong.run(out, Exec::default()).unwrap_err();
+        assert_eq!((error.kind(), error.what()), (ErrorKind::Shape, what));
+        assert_eq!(error.got(), got);
+        let out = MatMut::new(&mut c, 2, 2).unwrap();
+        let error = wrong.batched(1, [0; 2]).unwrap().run(out, 0, Exec::default()).unwrap_err();
+        assert_eq!(error.what(), what);
+    }
+    let mut moments = ColumnMoments::new();
+    let out = MatMut::new(&mut c[..3], 1, 3).unwrap();
+    let error = gemm.run_with_moments(out, &mut moments, Exec::default()).unwrap_err();
+    assert_eq!(error.what(), "gemm output C");
+    let none = MatRef::new(&a, 0, 3).unwrap();
+    let out = MatMut::new(&mut [], 0, 2).unwrap();
+    let empty = Gemm::new(none, view.t()).unwrap();
+    let error = empty.run_with_moments(out, &mut moments, Exec::default()).unwrap_err();
+    assert_eq!(error.what(), "gemm column moments");
+    assert_eq!((c, moments.mean().len()), ([7.0; 4], 0));
+}
+
+#[test]
+fn operands_packed_for_different_paths_are_an_error() {
+    let a = [1.0f32; 4];
+    let view = MatRef::new(&a, 2, 2).unwrap();
+    for &left in available().unwrap() {
+        for &right in available().unwrap() {
+            let a = PackedA::for_isa(view, left).unwrap();
+            let b = PackedB::for_isa(view, right).unwrap();
+            let gemm = Gemm::with_both_packed(&a, &b);
+            if left == right {
+                assert!(gemm.is_ok());
+                continue;
+            }
+            let error = gemm.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Isa);
+            let text = error.to_string();
+            assert!(text.contains(left.name()) && text.contains(right.name()), "{text}");
+        }
+    }
+}
+
+/// Strides of zero describe matrices larger than any memory.
+#[test]
+fn sizes_beyond_the_address_space_are_errors() {
+    let one = [1.0f32];
+    let huge = MatRef::with_strides(&one, [1 << 31, 1 << 32], [0; 2]).unwrap();
+    for error in [PackedA::new(huge).unwrap_err(), PackedB::new(huge).unwrap_err()] {
+        assert_eq!((error.kind(), error.what()), (ErrorKind::Overflow, "packed matrix"));
+    }
+    let tall = MatRef::with_strides(&one, [usize::MAX, 1], [0; 2]).unwrap();
+    assert_eq!(PackedA::new(tall).unwrap_err().kind(), ErrorKind::Overflow);
+    let product = Gemm::new(tall, MatRef::row_vector(&one)).unwrap();
+    let mut c = [7.0f32];
+    let out = MatMut::new(&mut c, 1, 1).unwrap();
+    assert!(product.run(out, Exec::default()).unwrap_err().got().contains("1 x 1"));
+    assert_eq!(c, [7.0]);
+}
+
+/// K3: a large offset, from a bias here, costs the statistics no precision. With g = 68 u for chains of
+/// 65 additions and three roundings, and squares about the pivot that sum to Q <= 18 M2 (the pivot is
+/// rounded by less than a standard deviation), a mean is off by g sqrt(Q / m), M2 by 3 g Q.
+#[test]
+fn k3_moments_do_not_feel_an_offset() {
+    let (m, n, k) = (1000, 7, 16);
+    let (a, b) = (values(m * k, 5), values(k * n, 6));
+    let (a, b) = (MatRef::new(&a, m, k).unwrap(), MatRef::new(&b, k, n).unwrap());
+    for offset in [0.0, 1e4, 1e6] {
+        let (bias, mut moments) = (vec![offset; n], ColumnMoments::new());
+        for &isa in available().unwrap() {
+            let mut c = vec![0.0; m * n];
+            let out = MatMut::new(&mut c, m, n).unwrap();
+            let product = Gemm::new(a, b).unwrap().alpha(0.25).bias(&bias);
+            product.run_with_moments(out, &mut moments, Exec::default().isa(isa)).unwrap();
+            for j in 0..n {
+                let column = || c.iter().skip(j).step_by(n).map(|&x| f64::from(x));
+                let mean = column().sum::<f64>() / m as f64;
+                let m2 = column().map(|x| (x - mean).powi(2)).sum::<f64>();
+                let (g, q) = (68.0 * f64::from(f32::EPSILON) / 2.0, 18.0 * m2);
+                let off = (moments.mean()[j] - mean).abs();
+                assert!(off <= g * (q / m as f64).sqrt(), "{isa}, {offset}: mean off by {off}");
+                let off = (moments.m2()[j] - m2).abs();
+                assert!(off <= 3.0 * g * q, "{isa}, {offset}: m2 off by {off} of {m2}");
+            }
+        }
     }
 }

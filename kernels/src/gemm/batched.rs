@@ -4,8 +4,9 @@
 //! matrix does not feel the others beside it. Threads get whole products; few large ones are computed
 //! one after the other instead, each on all threads.
 
+use super::packed::Factor;
 use super::plan::GRAIN;
-use super::{Element, Gemm, Operand, Rhs, SumsTo, operand};
+use super::{Element, Gemm, Operand, SumsTo};
 use crate::dispatch::Isa;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Exec;
@@ -25,11 +26,11 @@ pub struct BatchedGemm<'a, T, E = T> {
 impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     /// The same product of `count` pairs of matrices. A and B are the first of them: the slices of both
     /// views go on, and matrix `i` begins `i * strides[0]` elements (of B `i * strides[1]`) further on.
-    /// A stride of 0 is an operand that all products share. Scale, bias and activation are the same for
-    /// all.
+    /// A stride of 0 is an operand that all products share. Factors, bias, residual and activation are
+    /// the same for all: a residual is one matrix that is added to every C, as an attention mask is.
     ///
     /// # Errors
-    /// If a matrix would end outside its slice, or B was packed and is not shared.
+    /// If a matrix would end outside its slice, or an operand was packed and is not shared.
     ///
     /// ```
     /// use tilewise_kernels::{Exec, Gemm, MatMut, MatRef};
@@ -43,21 +44,8 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     /// # Ok::<(), tilewise_kernels::Error>(())
     /// ```
     pub fn batched(self, count: usize, strides: [usize; 2]) -> Result<BatchedGemm<'a, T, E>> {
-        check_reach("batched gemm operand A", Layout::of(&self.a), count, strides[0])?;
-        match &self.b {
-            Rhs::View(b) => {
-                check_reach("batched gemm operand B", Layout::of(b), count, strides[1])?;
-            }
-            Rhs::Packed(_) if strides[1] != 0 => {
-                return Err(Error::new(
-                    ErrorKind::Stride,
-                    "batched gemm operand B",
-                    "a stride of 0, as there is one packed matrix",
-                    strides[1],
-                ));
-            }
-            Rhs::Packed(_) => {}
-        }
+        check_factor("batched gemm operand A", &self.a, count, strides[0])?;
+        check_factor("batched gemm operand B", &self.b, count, strides[1])?;
         Ok(BatchedGemm { one: self, count, strides })
     }
 }
@@ -70,7 +58,7 @@ impl<T: Float, E: SumsTo<T>> BatchedGemm<'_, T, E> {
     /// # Errors
     /// If C is not `m x n`, a matrix would end outside the slice or could share an element with another
     /// (sorted by stride, each of rows, columns and matrices must step over the extent of those before),
-    /// the bias has not `n` elements, or `TILEWISE_MAX_ISA` holds an unknown name. Nothing is written then.
+    /// scale, bias or residual do not fit C, or `TILEWISE_MAX_ISA` holds an unknown name. Nothing is written then.
     pub fn run(&self, mut c: MatMut<'_, T>, stride: usize, exec: Exec) -> Result<()> {
         let Self { one, count, .. } = self;
         one.check_output(&c)?;
@@ -85,7 +73,8 @@ impl<T: Float, E: SumsTo<T>> BatchedGemm<'_, T, E> {
         let strides = [c.row_stride(), c.col_stride()];
         let first = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
         let products = Products { batch: self, isa, first, stride };
-        let work = [n, one.a.cols().max(1)].iter().fold(m, |work, &side| work.saturating_mul(side));
+        let work =
+            [n, one.a.shape()[1].max(1)].iter().fold(m, |work, &side| work.saturating_mul(side));
         let tasks = exec.threads().tasks(count.saturating_mul(work), GRAIN);
         if tasks > *count {
             // Too few to keep all threads busy with whole ones.
@@ -116,10 +105,27 @@ impl<T: Float, E: SumsTo<T>> Products<'_, '_, T, E> {
     #[inline]
     fn run(&self, i: usize, par: Par) {
         let BatchedGemm { one, strides, .. } = self.batch;
-        let (b, prepacked) = one.b.operand();
-        let (a, b) = (skip(operand(&one.a), i * strides[0]), skip(b, i * strides[1]));
+        let a = skip(one.a.operand(), i * strides[0]);
+        let b = skip(one.b.operand(), i * strides[1]);
         let c = skip(self.first, i * self.stride);
-        E::multiply(self.isa, &one.multiply_of((a, b, c), prepacked, par));
+        E::multiply(self.isa, &one.multiply_of((a, b, c), None, par));
+    }
+}
+
+/// Checks that `count` matrices, of which this is the first, can be reached.
+fn check_factor<E: Element>(
+    what: &str,
+    factor: &Factor<'_, E>,
+    count: usize,
+    stride: usize,
+) -> Result<()> {
+    match factor {
+        Factor::View(first) => check_reach(what, Layout::of(first), count, stride),
+        Factor::Packed(_) if stride != 0 => {
+            let expected = "a stride of 0, as there is one packed matrix";
+            Err(Error::new(ErrorKind::Stride, what, expected, stride))
+        }
+        Factor::Packed(_) => Ok(()),
     }
 }
 

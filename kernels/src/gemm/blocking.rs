@@ -87,6 +87,14 @@ pub(super) fn panels(total: usize, most: usize) -> impl Iterator<Item = (usize, 
     })
 }
 
+/// How much of `total` lies in panels that stay as they are when [`panels`] begins anew behind one of
+/// them.
+#[inline]
+pub(super) fn whole_panels(total: usize, most: usize) -> usize {
+    let even = usize::from(!total.is_multiple_of(most));
+    (total / most).saturating_sub(even) * most
+}
+
 /// `total` cut into strips of `most` and a remainder: `(start, length)`. A strip is the same
 /// wherever a region of C begins or ends, so that packed columns fit every region.
 #[inline(always)]
@@ -128,6 +136,20 @@ mod tests {
                     next += length;
                 }
                 assert_eq!(next, total);
+            }
+        }
+    }
+
+    #[test]
+    fn panels_behind_whole_ones_stay_as_they_are() {
+        for total in 0..100 {
+            for most in 1..10 {
+                let all: Vec<_> = panels(total, most).collect();
+                for cut in (0..=whole_panels(total, most)).step_by(most) {
+                    let rest = panels(total - cut, most).map(|(start, size)| (cut + start, size));
+                    let both: Vec<_> = panels(cut, most).chain(rest).collect();
+                    assert_eq!(both, all, "{total} cut at {cut}");
+                }
             }
         }
     }

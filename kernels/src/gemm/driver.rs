@@ -12,12 +12,12 @@
 //! Threads get rectangles of C and share nothing, so k is never split between them and the chain of
 //! operations behind each element is the same for any number of threads.
 
-use super::blocking::{Blocking, even_pieces, panels, strips};
+use super::blocking::{Blocking, even_pieces, panels, whole_panels};
 use super::element::Element;
 use super::epilogue::{Finish, Store};
 use super::gemv::RowTimesMatrix;
 use super::microkernel::{TileArgs, TileFn, TileTable};
-use super::pack::Panel;
+use super::pack::{pack_columns, pack_rows};
 use super::plan::{Operand, Packing, Problem, Source};
 use crate::buffer::with_scratch;
 use crate::parallel::Split;
@@ -29,8 +29,8 @@ pub(super) struct Region<'a, E: Element> {
     pub(super) problem: Problem<'a, E>,
     /// Row and column of C where the rectangle starts.
     pub(super) origin: [usize; 2],
-    /// Rows and columns of a tile: rectangles are cut at their multiples.
-    pub(super) tile: [usize; 2],
+    /// Rectangles are cut at multiples of these numbers of rows and columns, whole tiles at least.
+    pub(super) grid: [usize; 2],
     pub(super) packing: Packing,
 }
 
@@ -40,33 +40,34 @@ unsafe impl<E: Element> Send for Region<'_, E> {}
 
 impl<E: Element> Split for Region<'_, E> {
     fn units(&self) -> usize {
-        self.problem.tiles(self.tile)
+        self.problem.tiles(self.grid)
     }
 
     /// Cuts rows or columns in the proportion of `mid`.
     fn split(self, mid: usize) -> (Self, Self) {
         let [rows, cols, k] = self.problem.shape;
-        let tiles = [rows.div_ceil(self.tile[0]), cols.div_ceil(self.tile[1])];
+        let tiles = [rows.div_ceil(self.grid[0]), cols.div_ceil(self.grid[1])];
         let units = tiles[0] * tiles[1];
         let share = |side: usize| {
-            ((tiles[side] * mid + units / 2) / units * self.tile[side])
+            ((tiles[side] * mid + units / 2) / units * self.grid[side])
                 .min(self.problem.shape[side])
         };
         let (at, first_shape, rest_shape) = if self.cuts_rows(tiles) {
-            let cut = share(0);
+            let cut = match self.packing.a {
+                // Packed panels have the heights that they have in the whole.
+                Source::Prepacked(_) => share(0).min(whole_panels(rows, self.grid[0])),
+                _ => share(0),
+            };
             ([cut, 0], [cut, cols, k], [rows - cut, cols, k])
         } else {
             let cut = share(1);
             ([0, cut], [rows, cut, k], [rows, cols - cut, k])
         };
         let Problem { a, b, c, .. } = self.problem;
+        // Prepacked panels have strides of 0, and are found from the origin of the region.
         let rest = Problem {
             a: Operand { start: a.at(at[0], 0), ..a },
-            // Prepacked panels are found from the origin of the region.
-            b: match self.packing.b {
-                Source::Prepacked(_) => b,
-                _ => Operand { start: b.at(0, at[1]), ..b },
-            },
+            b: Operand { start: b.at(0, at[1]), ..b },
             c: Operand { start: c.at(at[0], at[1]), ..c },
             shape: rest_shape,
             ..self.problem
@@ -105,6 +106,7 @@ impl<E: Element> Region<'_, E> {
     /// so the cut goes through a side whose operand is packed, if the other one is not.
     fn cuts_rows(&self, tiles: [usize; 2]) -> bool {
         match (self.packing.a, self.packing.b) {
+            _ if tiles[0] < 2 || tiles[1] < 2 => tiles[0] >= tiles[1],
             (Source::InPlace, Source::Pack) if tiles[1] >= 4 => false,
             (Source::Pack, Source::InPlace) if tiles[0] >= 4 => true,
             _ => self.problem.shape[0] >= self.problem.shape[1],
@@ -123,8 +125,9 @@ impl<E: Element> Region<'_, E> {
             for (step, steps) in even_pieces(k, kc).chain((k == 0).then_some((0, 0))) {
                 let a = Operand { start: a.at(row, step), ..a };
                 let a = match self.packing.a {
+                    Source::InPlace => a.in_place(),
                     Source::Pack => pack_rows(simd, a, [rows, steps], scratch[0]),
-                    _ => a.in_place(),
+                    Source::Prepacked(all) => a.panel(step * all + (self.origin[0] + row) * steps),
                 };
                 // Loop 3: blocks of columns of B and C.
                 for (panel, count) in even_pieces(cols.div_ceil(panel_cols), most) {
@@ -136,10 +139,8 @@ impl<E: Element> Region<'_, E> {
                             let b = Operand { start: b.at(step, col), ..b };
                             pack_columns(simd, b, [steps, cols], scratch[1])
                         }
-                        Source::Prepacked(padded) => {
-                            let panel = step * padded + (self.origin[1] + col) * steps;
-                            let start = b.start.cast::<E::Sum>().wrapping_add(panel);
-                            Operand { start, strides: [0, 0] }
+                        Source::Prepacked(all) => {
+                            b.panel(step * all + (self.origin[1] + col) * steps)
                         }
                     };
                     let block = Block {
@@ -151,57 +152,13 @@ impl<E: Element> Region<'_, E> {
                             .map(|from| from != Source::InPlace),
                         origin: [self.origin[0] + row, self.origin[1] + col],
                         scale: store.scale(step == 0),
-                        finish: (step + steps == k && !store.is_plain()).then_some(store),
+                        finish: (step + steps == k && !store.ends()).then_some(store),
                     };
                     block.tiles(simd);
                 }
             }
         }
     }
-}
-
-/// Packs rows of A into panels of the heights that the tiles will have.
-fn pack_rows<S: Simd<E::Sum>, E: Element>(
-    simd: S,
-    a: Operand<E>,
-    [rows, steps]: [usize; 2],
-    to: *mut E::Sum,
-) -> Operand<E::Sum> {
-    for (row, height) in panels(rows, TileTable::<S, E::Sum>::ROWS) {
-        simd.call(Panel {
-            from: a.at(row, 0),
-            lane_stride: a.strides[0],
-            step_stride: a.strides[1],
-            lanes: height,
-            width: height,
-            steps,
-            to: to.wrapping_add(row * steps),
-        });
-    }
-    Operand { start: to, strides: [0, 0] }
-}
-
-/// Packs columns of B into panels of the widths that the tiles will have.
-pub(super) fn pack_columns<S: Simd<E::Sum>, E: Element>(
-    simd: S,
-    b: Operand<E>,
-    [steps, cols]: [usize; 2],
-    to: *mut E::Sum,
-) -> Operand<E::Sum> {
-    for (vector, vectors) in strips(cols.div_ceil(S::LANES), TileTable::<S, E::Sum>::VECTORS) {
-        let col = vector * S::LANES;
-        let width = vectors * S::LANES;
-        simd.call(Panel {
-            from: b.at(0, col),
-            lane_stride: b.strides[1],
-            step_stride: b.strides[0],
-            lanes: width.min(cols - col),
-            width,
-            steps,
-            to: to.wrapping_add(col * steps),
-        });
-    }
-    Operand { start: to, strides: [0, 0] }
 }
 
 /// One block of each operand: what the two inner loops need.
@@ -217,7 +174,7 @@ pub(super) struct Block<'a, T> {
     /// Row and column of C where the block starts.
     pub(super) origin: [usize; 2],
     pub(super) scale: [T; 2],
-    /// What follows the store, if this is the last block of k.
+    /// What follows the store, if anything does and this is the last block of k.
     pub(super) finish: Option<&'a Store<'a, T>>,
 }
 
@@ -303,13 +260,15 @@ impl<T: Float> Block<'_, T> {
         let width = (vectors - 1) * S::LANES + args.last;
         let whole = args.last == S::LANES;
         let tile = TileTable::<S, T>::get(height, vectors, whole, self.packed[0]);
-        if self.c.strides[1] != 1 {
-            return self.scattered_tile(simd, args, [height, width], tile, at);
+        if self.c.strides[1] == 1 {
+            // SAFETY: all addresses lie within the operands that the region was made from: the region
+            // covers whole rows and columns of them, and blocks and tiles cut it without remainder.
+            unsafe { tile(simd, &args) };
+            self.finish(simd, (args.c, args.c_stride), [height, width], at);
+        } else {
+            self.scattered_tile(simd, args, [height, width], tile, at);
         }
-        // SAFETY: all addresses lie within the operands that the region was made from: the region
-        // covers whole rows and columns of them, and blocks and tiles cut it without remainder.
-        unsafe { tile(simd, &args) };
-        self.finish(simd, (args.c, args.c_stride), [height, width], at);
+        self.measure(simd, [height, width], at);
     }
 
     /// Whether this is a single row times a B that is read where it lies.
@@ -324,9 +283,18 @@ impl<T: Float> Block<'_, T> {
     fn row<S: Simd<T>>(&self, simd: S) {
         simd.call(RowTimesMatrix { block: self });
         self.finish(simd, (self.c.start.cast_mut(), 0), [1, self.shape[1]], [0; 2]);
+        self.measure(simd, [1, self.shape[1]], [0; 2]);
     }
 
-    /// Bias and activation over a stored tile, at `c` with a row stride.
+    /// Statistics that can be taken after a tile at row and column `at` of the block was stored.
+    #[inline(always)]
+    fn measure<S: Simd<T>>(&self, simd: S, shape: [usize; 2], at: [usize; 2]) {
+        let Some(store) = self.finish else { return };
+        let c = Operand { start: self.c.at(at[0], at[1]), ..self.c };
+        store.measure(simd, c, [self.origin[0] + at[0], self.origin[1] + at[1]], shape);
+    }
+
+    /// What follows the sums over a stored tile, at `c` with a row stride.
     #[inline(always)]
     fn finish<S: Simd<T>>(
         &self,
@@ -335,7 +303,7 @@ impl<T: Float> Block<'_, T> {
         [height, width]: [usize; 2],
         at: [usize; 2],
     ) {
-        let Some(store) = self.finish else { return };
+        let Some(store) = self.finish.filter(|store| !store.is_plain()) else { return };
         for row in 0..height {
             let start = c.0.wrapping_add(row * c.1);
             let place = [self.origin[0] + at[0] + row, self.origin[1] + at[1]];

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::packed::{PackWhole, layout};
+use super::packed::{PackWhole, Side, layout};
 use super::plan::{Multiply, Planning, Steps};
 use crate::dispatch::Isa;
 use crate::simd::{Float, Half};
@@ -37,10 +37,11 @@ pub trait Element: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// Does `work` on `isa`.
     #[doc(hidden)]
     fn multiply(isa: Isa, work: &Multiply<'_, Self>);
-    /// The layout of a packed B, and the elements of this type that it takes the room of.
+    /// The layout of a packed operand of `shape[0]` steps and `shape[1]` rows (of A) or columns (of B),
+    /// and the elements of this type that it takes the room of.
     #[doc(hidden)]
-    fn packed_layout(isa: Isa, shape: [usize; 2]) -> Option<([usize; 2], usize)>;
-    /// Packs a B.
+    fn packed_layout(isa: Isa, side: Side, shape: [usize; 2]) -> Option<([usize; 2], usize)>;
+    /// Packs an operand.
     #[doc(hidden)]
     fn pack(isa: Isa, work: PackWhole<Self>);
 }
@@ -64,8 +65,8 @@ macro_rules! vector_tiles {
         fn multiply(isa: Isa, work: &Multiply<'_, Self>) {
             isa.run(work);
         }
-        fn packed_layout(isa: Isa, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
-            layout::<Self>(isa, shape)
+        fn packed_layout(isa: Isa, side: Side, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
+            layout::<Self>(isa, side, shape)
         }
         fn pack(isa: Isa, work: PackWhole<Self>) {
             isa.run(work);
@@ -128,11 +129,11 @@ impl Element for bf16 {
             _ => isa.run(work),
         }
     }
-    fn packed_layout(isa: Isa, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
+    fn packed_layout(isa: Isa, side: Side, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Amx(_) => amx::packed_layout(shape),
-            _ => layout::<Self>(isa, shape),
+            _ => layout::<Self>(isa, side, shape),
         }
     }
     fn pack(isa: Isa, work: PackWhole<Self>) {

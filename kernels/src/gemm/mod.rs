@@ -1,15 +1,18 @@
-//! Matrix multiplication `C <- f(alpha * A * B + beta * C + bias)` for any strides.
+//! Matrix multiplication `C <- f(scale * (alpha * A * B + beta * C) + bias + residual)` for any
+//! strides.
 //!
 //! * [`blocking`]: how large the blocks are; pure arithmetic.
 //! * [`plan`]: the operands, and what is packed and cut.
 //! * [`pack`]: copies blocks of the operands into the order the tiles read.
 //! * [`microkernel`]: the register tile.
 //! * [`epilogue`]: what happens to a finished tile in the same store.
+//! * [`moments`]: statistics of the columns of C, taken while it is stored.
 //! * [`gemv`]: a single row, which packs nothing.
 //! * [`packed`]: operands packed once for many products.
 //! * [`driver`]: the loops around the tile.
 //! * [`batched`]: many products of one shape.
 //! * [`element`]: the types of operands, and which machinery multiplies them.
+//! * [`report`]: what a user is told of a plan.
 //! * [`amx`]: tiles of bf16 and the loops around them.
 
 #[cfg(target_arch = "x86_64")]
@@ -27,21 +30,26 @@ mod gemv;
 #[allow(unsafe_code)]
 mod microkernel;
 #[allow(unsafe_code)]
+mod moments;
+#[allow(unsafe_code)]
 mod pack;
 mod packed;
 mod plan;
-
-use std::fmt;
+mod report;
 
 pub use batched::BatchedGemm;
 pub use blocking::Blocking;
 pub use element::{Element, SumsTo};
-use epilogue::{Bias, Store};
-pub use packed::PackedB;
-use plan::{Multiply, Operand, Problem, Source, Steps};
+use epilogue::{After, Store};
+pub use moments::ColumnMoments;
+use moments::Partials;
+use packed::Factor;
+pub use packed::{PackedA, PackedB};
+use plan::{Multiply, Operand, Problem};
+pub use report::GemmPlan;
 
 use crate::dispatch::Isa;
-use crate::error::{Error, Result, check_len};
+use crate::error::{Error, ErrorKind, Result, check_len};
 use crate::exec::Exec;
 use crate::ops::Activation;
 use crate::parallel::Par;
@@ -93,49 +101,22 @@ pub fn gemm<T: Float, E: SumsTo<T>>(
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Gemm<'a, T, E = T> {
-    a: MatRef<'a, E>,
-    b: Rhs<'a, E>,
+    a: Factor<'a, E>,
+    b: Factor<'a, E>,
     alpha: T,
     beta: T,
-    bias: Option<&'a [T]>,
-    activation: Activation,
+    after: After<'a, T>,
     blocking: Option<Blocking>,
 }
 
-/// The right operand.
-#[derive(Debug, Clone, Copy)]
-enum Rhs<'a, E> {
-    View(MatRef<'a, E>),
-    Packed(&'a PackedB<E>),
-}
-
-impl<E: Element> Rhs<'_, E> {
-    #[inline]
-    fn shape(&self) -> [usize; 2] {
-        match self {
-            Self::View(b) => [b.rows(), b.cols()],
-            Self::Packed(b) => [b.rows(), b.cols()],
-        }
-    }
-
-    /// Its elements or panels, and the layout of the panels.
-    #[inline]
-    fn operand(&self) -> (Operand<E>, Option<[usize; 2]>) {
-        match self {
-            Self::View(b) => (operand(b), None),
-            Self::Packed(b) => (b.operand(), Some(b.layout())),
-        }
-    }
-}
-
 impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
-    /// `A * B`, with `alpha` one, `beta` zero, no bias and no activation.
+    /// `A * B`, with `alpha` one, `beta` zero, and nothing after it.
     ///
     /// # Errors
     /// If A has not as many columns as B has rows.
     #[inline]
     pub fn new(a: MatRef<'a, E>, b: MatRef<'a, E>) -> Result<Self> {
-        Self::with_rhs(a, Rhs::View(b))
+        Self::of(Factor::View(a), Factor::View(b))
     }
 
     /// `A * B` for a B that was packed before. Runs on the path that it was packed for, and takes no
@@ -155,28 +136,54 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     /// ```
     #[inline]
     pub fn with_packed(a: MatRef<'a, E>, b: &'a PackedB<E>) -> Result<Self> {
-        Self::with_rhs(a, Rhs::Packed(b))
+        Self::of(Factor::View(a), Factor::packed_b(b))
+    }
+
+    /// `A * B` for an A that was packed before, as [`with_packed`](Self::with_packed) for B.
+    ///
+    /// # Errors
+    /// If A has not as many columns as B has rows.
+    ///
+    /// ```
+    /// use tilewise_kernels::{Exec, Gemm, MatMut, MatRef, PackedA};
+    /// let weights = PackedA::new(MatRef::new(&[1.0, 2.0, 3.0, 4.0], 2, 2)?)?;
+    /// let mut c = [0.0; 2];
+    /// Gemm::with_packed_lhs(&weights, MatRef::row_vector(&[1.0, 1.0]).t())?
+    ///     .run(MatMut::new(&mut c, 2, 1)?, Exec::default())?;
+    /// assert_eq!(c, [3.0, 7.0]);
+    /// # Ok::<(), tilewise_kernels::Error>(())
+    /// ```
+    #[inline]
+    pub fn with_packed_lhs(a: &'a PackedA<E>, b: MatRef<'a, E>) -> Result<Self> {
+        Self::of(Factor::packed_a(a), Factor::View(b))
+    }
+
+    /// `A * B` where both were packed before.
+    ///
+    /// # Errors
+    /// If A has not as many columns as B has rows, or they were packed for different paths.
+    #[inline]
+    pub fn with_both_packed(a: &'a PackedA<E>, b: &'a PackedB<E>) -> Result<Self> {
+        if a.isa() != b.isa() {
+            let expected = format!("panels for {}, as A has", a.isa());
+            let got = format!("panels for {}", b.isa());
+            return Err(Error::new(ErrorKind::Isa, "gemm operand B", expected, got));
+        }
+        Self::of(Factor::packed_a(a), Factor::packed_b(b))
     }
 
     #[inline]
-    fn with_rhs(a: MatRef<'a, E>, b: Rhs<'a, E>) -> Result<Self> {
-        let [rows, cols] = b.shape();
-        if a.cols() != rows {
+    fn of(a: Factor<'a, E>, b: Factor<'a, E>) -> Result<Self> {
+        let ([_, k], [rows, cols]) = (a.shape(), b.shape());
+        if k != rows {
             return Err(Error::shape(
                 "gemm operand B",
-                format!("{} rows, as A has columns", a.cols()),
+                format!("{k} rows, as A has columns"),
                 format!("{rows} x {cols}"),
             ));
         }
-        Ok(Self {
-            a,
-            b,
-            alpha: T::ONE,
-            beta: T::ZERO,
-            bias: None,
-            activation: Activation::Identity,
-            blocking: None,
-        })
+        let (alpha, beta) = (T::ONE, T::ZERO);
+        Ok(Self { a, b, alpha, beta, after: After::NOTHING, blocking: None })
     }
 
     /// Scales the product.
@@ -193,18 +200,38 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         Self { beta, ..self }
     }
 
+    /// Multiplies column `j` of `alpha * A * B + beta * C` by element `j` of `scale`, in the same store:
+    /// before bias and residual, which are added as they are.
+    #[must_use]
+    #[inline]
+    pub fn scale(mut self, scale: &'a [T]) -> Self {
+        self.after.scale = Some(scale);
+        self
+    }
+
     /// Adds element `j` of `bias` to column `j` of C, in the same store.
     #[must_use]
     #[inline]
-    pub fn bias(self, bias: &'a [T]) -> Self {
-        Self { bias: Some(bias), ..self }
+    pub fn bias(mut self, bias: &'a [T]) -> Self {
+        self.after.bias = Some(bias);
+        self
     }
 
-    /// Applies `f` to every element of C, before the tile leaves the cache.
+    /// Adds a matrix of C's shape and of any strides, in the same store: the other branch of a residual
+    /// block. What C itself holds is added by [`beta`](Self::beta).
     #[must_use]
     #[inline]
-    pub fn activation(self, f: Activation) -> Self {
-        Self { activation: f, ..self }
+    pub fn residual(mut self, residual: MatRef<'a, T>) -> Self {
+        self.after.residual = Some(residual);
+        self
+    }
+
+    /// Applies `f` to every element of C, last of all and before the tile leaves the cache.
+    #[must_use]
+    #[inline]
+    pub fn activation(mut self, f: Activation) -> Self {
+        self.after.activation = f;
+        self
     }
 
     /// Forces block sizes, for tests and tuning; they are computed where this is not called.
@@ -222,130 +249,85 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         let isa = self.path(exec)?;
         // Nothing is read or written through this: only its shape counts.
         let c = Operand { start: std::ptr::null(), strides: [self.b.shape()[1], 1] };
-        let steps = E::steps(isa, &self.multiply(c, exec));
+        let steps = E::steps(isa, &self.multiply_of(self.operands(c), None, exec.threads()));
         Ok(GemmPlan { isa, steps })
     }
 
-    /// The path that will run: the one that B was packed for, if it was.
+    /// The path that will run: the one that an operand was packed for, if one was.
     #[inline]
     fn path(&self, exec: Exec) -> Result<Isa> {
-        match self.b {
-            Rhs::View(_) => exec.path_for_halves().map(E::path_on),
-            Rhs::Packed(b) => Ok(b.isa()),
+        match self.a.isa().or(self.b.isa()) {
+            None => exec.path_for_halves().map(E::path_on),
+            Some(isa) => Ok(isa),
         }
     }
 
     /// Writes C.
     ///
     /// # Errors
-    /// If C is not `m x n`, the bias has not `n` elements, or `TILEWISE_MAX_ISA` holds an unknown
-    /// name. C is untouched then.
+    /// If C is not `m x n`, scale, bias or residual do not fit it, or `TILEWISE_MAX_ISA` holds an
+    /// unknown name. C is untouched then.
     #[inline]
-    pub fn run(self, mut c: MatMut<'_, T>, exec: Exec) -> Result<()> {
+    pub fn run(self, c: MatMut<'_, T>, exec: Exec) -> Result<()> {
         self.check_output(&c)?;
         let isa = self.path(exec)?;
-        if c.rows() == 0 || c.cols() == 0 {
-            return Ok(());
-        }
-        let strides = [c.row_stride(), c.col_stride()];
-        let c = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
-        E::multiply(isa, &self.multiply(c, exec));
+        self.write(c, isa, None, exec);
         Ok(())
     }
 
-    /// Checks the shapes of C and of the bias.
+    /// Writes a C that was checked.
+    #[inline]
+    fn write(&self, mut c: MatMut<'_, T>, isa: Isa, partials: Option<&Partials>, exec: Exec) {
+        if c.rows() == 0 || c.cols() == 0 {
+            return;
+        }
+        let strides = [c.row_stride(), c.col_stride()];
+        let c = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
+        E::multiply(isa, &self.multiply_of(self.operands(c), partials, exec.threads()));
+    }
+
+    /// Checks the shapes of C and of what is added to it.
     #[inline]
     fn check_output(&self, c: &MatMut<'_, T>) -> Result<()> {
-        let (m, n) = (self.a.rows(), self.b.shape()[1]);
-        if (c.rows(), c.cols()) != (m, n) {
-            return Err(Error::shape(
-                "gemm output C",
-                format!("{m} x {n}"),
-                format!("{} x {}", c.rows(), c.cols()),
-            ));
-        }
-        self.bias.map_or(Ok(()), |bias| check_len("gemm bias", n, bias.len()))
+        let [m, n] = [self.a.shape()[0], self.b.shape()[1]];
+        check_shape("gemm output C", [m, n], [c.rows(), c.cols()])?;
+        let After { scale, bias, residual, .. } = &self.after;
+        scale.map_or(Ok(()), |scale| check_len("gemm scale", n, scale.len()))?;
+        bias.map_or(Ok(()), |bias| check_len("gemm bias", n, bias.len()))?;
+        let shape = |matrix: &MatRef<'_, T>| [matrix.rows(), matrix.cols()];
+        residual.as_ref().map_or(Ok(()), |r| check_shape("gemm residual", [m, n], shape(r)))
     }
 
     #[inline]
-    fn multiply(&self, c: Operand<T>, exec: Exec) -> Multiply<'a, E> {
-        let (b, prepacked) = self.b.operand();
-        self.multiply_of((operand(&self.a), b, c), prepacked, exec.threads())
+    fn operands(&self, c: Operand<T>) -> (Operand<E>, Operand<E>, Operand<T>) {
+        (self.a.operand(), self.b.operand(), c)
     }
 
     /// The same product of other matrices of the same shapes and strides.
     #[inline]
-    fn multiply_of(
-        &self,
+    fn multiply_of<'s>(
+        &'s self,
         (a, b, c): (Operand<E>, Operand<E>, Operand<T>),
-        prepacked: Option<[usize; 2]>,
+        partials: Option<&'s Partials>,
         par: Par,
-    ) -> Multiply<'a, E> {
-        let bias = self.bias.map_or(Bias::None, Bias::PerColumn);
-        let store = Store { alpha: self.alpha, beta: self.beta, bias, activation: self.activation };
-        let shape = [self.a.rows(), self.b.shape()[1], self.a.cols()];
-        let mut problem = Problem { a, b, c, shape, store };
-        if prepacked.is_none() {
+    ) -> Multiply<'s, E> {
+        let Self { alpha, beta, ref after, .. } = *self;
+        let store = Store { alpha, beta, after, partials, turned: false };
+        let ([m, k], [_, n]) = (self.a.shape(), self.b.shape());
+        let mut problem = Problem { a, b, c, shape: [m, n, k], store };
+        let prepacked = [self.a.layout(), self.b.layout()];
+        if prepacked == [None; 2] {
             problem = problem.along_columns();
         }
         Multiply { problem, forced: self.blocking, prepacked, par }
     }
 }
 
+/// Checks that a matrix called `what` has a shape.
 #[inline]
-fn operand<T>(view: &MatRef<'_, T>) -> Operand<T> {
-    Operand { start: view.data().as_ptr(), strides: [view.row_stride(), view.col_stride()] }
-}
-
-/// How a product will be computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GemmPlan {
-    isa: Isa,
-    steps: Steps,
-}
-
-impl GemmPlan {
-    /// The instruction set.
-    pub fn isa(&self) -> Isa {
-        self.isa
+fn check_shape(what: &str, [m, n]: [usize; 2], [rows, cols]: [usize; 2]) -> Result<()> {
+    if [rows, cols] == [m, n] {
+        return Ok(());
     }
-
-    /// Rows and columns of the register tile.
-    pub fn tile(&self) -> [usize; 2] {
-        self.steps.tile
-    }
-
-    /// The block sizes.
-    pub fn blocking(&self) -> Blocking {
-        self.steps.packing.blocking
-    }
-
-    /// Whether A and B are copied into panels first.
-    pub fn packs(&self) -> [bool; 2] {
-        [self.steps.packing.a, self.steps.packing.b].map(|source| source == Source::Pack)
-    }
-
-    /// Number of rectangles of C computed at once.
-    pub fn tasks(&self) -> usize {
-        self.steps.tasks
-    }
-}
-
-impl fmt::Display for GemmPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Steps { tile: [rows, cols], packing, tasks } = self.steps;
-        let Blocking { kc, mc, nc } = packing.blocking;
-        let [a, b] = [packing.a, packing.b].map(|source| match source {
-            Source::InPlace => "in place",
-            Source::Pack => "packed",
-            Source::Prepacked(_) => "prepacked",
-        });
-        write!(
-            f,
-            "{} tile {rows}x{cols}, kc {kc} mc {mc} nc {}, A {a}, B {b}, {} task(s)",
-            self.isa,
-            if nc == usize::MAX { "all".to_string() } else { nc.to_string() },
-            tasks
-        )
-    }
+    Err(Error::shape(what, format!("{m} x {n}"), format!("{rows} x {cols}")))
 }

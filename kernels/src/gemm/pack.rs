@@ -10,8 +10,55 @@
 //!
 //! Halves are widened on the way, so that the tiles see sums only.
 
+use super::blocking::{panels, strips};
 use super::element::Element;
+use super::microkernel::TileTable;
+use super::plan::Operand;
 use crate::simd::{Float, Kernel, Simd};
+
+/// Packs rows of A into panels of the heights that the tiles will have.
+pub(super) fn pack_rows<S: Simd<E::Sum>, E: Element>(
+    simd: S,
+    a: Operand<E>,
+    [rows, steps]: [usize; 2],
+    to: *mut E::Sum,
+) -> Operand<E::Sum> {
+    for (row, height) in panels(rows, TileTable::<S, E::Sum>::ROWS) {
+        simd.call(Panel {
+            from: a.at(row, 0),
+            lane_stride: a.strides[0],
+            step_stride: a.strides[1],
+            lanes: height,
+            width: height,
+            steps,
+            to: to.wrapping_add(row * steps),
+        });
+    }
+    Operand { start: to, strides: [0, 0] }
+}
+
+/// Packs columns of B into panels of the widths that the tiles will have.
+pub(super) fn pack_columns<S: Simd<E::Sum>, E: Element>(
+    simd: S,
+    b: Operand<E>,
+    [steps, cols]: [usize; 2],
+    to: *mut E::Sum,
+) -> Operand<E::Sum> {
+    for (vector, vectors) in strips(cols.div_ceil(S::LANES), TileTable::<S, E::Sum>::VECTORS) {
+        let col = vector * S::LANES;
+        let width = vectors * S::LANES;
+        simd.call(Panel {
+            from: b.at(0, col),
+            lane_stride: b.strides[1],
+            step_stride: b.strides[0],
+            lanes: width.min(cols - col),
+            width,
+            steps,
+            to: to.wrapping_add(col * steps),
+        });
+    }
+    Operand { start: to, strides: [0, 0] }
+}
 
 /// A panel to pack: `lanes x steps` values, written step by step.
 pub(super) struct Panel<E: Element> {

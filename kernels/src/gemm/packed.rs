@@ -4,10 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::blocking::{Blocking, even_pieces};
-use super::driver::pack_columns;
 use super::element::Element;
 use super::microkernel::TileTable;
-use super::operand;
+use super::pack::{pack_columns, pack_rows};
 use super::plan::Operand;
 use crate::buffer::AlignedVec;
 use crate::dispatch::{Isa, caches};
@@ -16,21 +15,61 @@ use crate::exec::Exec;
 use crate::simd::{Kernel, Simd};
 use crate::view::MatRef;
 
+/// A left operand A, `m x k`, packed into panels for one instruction set.
+///
+/// A product with it gives the same bits as with the matrix it was made from. It takes the memory of
+/// A; halves for vector paths take that of `f32`, and for `amx` their own with rows rounded up to 16
+/// and columns to 32.
+pub struct PackedA<E>(Panels<E>);
+
 /// A right operand B, `k x n`, packed into panels for one instruction set.
 ///
 /// A product with it gives the same bits as with the matrix it was made from. It takes the memory
 /// of B, its columns rounded up to whole vectors; halves for vector paths take that of `f32`, and
 /// for `amx` their own with columns rounded up to 16 and rows to 32.
-pub struct PackedB<E> {
-    panels: AlignedVec<E>,
-    shape: [usize; 2],
-    isa: Isa,
-    /// Steps per block of k, and columns with padding.
-    layout: [usize; 2],
+pub struct PackedB<E>(Panels<E>);
+
+impl<E: Element> PackedA<E> {
+    /// Packs `a` for the fastest path here. One read of it and one write.
+    ///
+    /// # Errors
+    /// If the panels would not fit the address space, or `TILEWISE_MAX_ISA` holds an unknown name.
+    pub fn new(a: MatRef<'_, E>) -> Result<Self> {
+        Self::for_isa(a, Exec::default().path_for_halves()?)
+    }
+
+    /// Packs `a` for a given path, or the one that takes its type there.
+    ///
+    /// # Errors
+    /// If the panels would not fit the address space.
+    pub fn for_isa(a: MatRef<'_, E>, isa: Isa) -> Result<Self> {
+        Panels::new(Side::A, a, isa).map(Self)
+    }
+
+    /// Number of rows of A.
+    pub fn rows(&self) -> usize {
+        self.0.shape[0]
+    }
+
+    /// Number of columns of A.
+    pub fn cols(&self) -> usize {
+        self.0.shape[1]
+    }
+
+    /// The path that the panels are made for; products with them run on it.
+    pub fn isa(&self) -> Isa {
+        self.0.isa
+    }
+}
+
+impl<E> fmt::Debug for PackedA<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PackedA({})", self.0)
+    }
 }
 
 impl<E: Element> PackedB<E> {
-    /// Packs `b` for the fastest path here. One read of B and one write.
+    /// Packs `b` for the fastest path here. One read of it and one write.
     ///
     /// # Errors
     /// If the panels would not fit the address space, or `TILEWISE_MAX_ISA` holds an unknown name.
@@ -43,63 +82,155 @@ impl<E: Element> PackedB<E> {
     /// # Errors
     /// If the panels would not fit the address space.
     pub fn for_isa(b: MatRef<'_, E>, isa: Isa) -> Result<Self> {
-        let isa = E::path_on(isa);
-        let shape = [b.rows(), b.cols()];
-        let overflow = || {
-            let got = format!("{} x {}", b.rows(), b.cols());
-            Error::new(
-                ErrorKind::Overflow,
-                "packed matrix",
-                "a size that fits the address space",
-                got,
-            )
-        };
-        let (layout, size) = E::packed_layout(isa, shape).ok_or_else(overflow)?;
-        let mut panels = AlignedVec::<E>::zeroed(size).ok_or_else(overflow)?;
-        let to = panels.as_mut_ptr().cast();
-        if b.cols() > 0 {
-            E::pack(isa, PackWhole { b: operand(&b), shape, layout, to });
-        }
-        Ok(Self { panels, shape, isa, layout })
+        Panels::new(Side::B, b, isa).map(Self)
     }
 
     /// Number of rows of B.
     pub fn rows(&self) -> usize {
-        self.shape[0]
+        self.0.shape[0]
     }
 
     /// Number of columns of B.
     pub fn cols(&self) -> usize {
-        self.shape[1]
+        self.0.shape[1]
     }
 
     /// The path that the panels are made for; products with them run on it.
     pub fn isa(&self) -> Isa {
-        self.isa
-    }
-
-    pub(super) fn layout(&self) -> [usize; 2] {
-        self.layout
-    }
-
-    pub(super) fn operand(&self) -> Operand<E> {
-        Operand { start: self.panels.as_ptr(), strides: [0, 0] }
+        self.0.isa
     }
 }
 
 impl<E> fmt::Debug for PackedB<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [k, n] = self.shape;
-        write!(f, "PackedB({k} x {n}, {})", self.isa)
+        write!(f, "PackedB({})", self.0)
     }
 }
 
-/// Steps per block of k and padded columns of a `shape` packed for vector tiles, and the elements
-/// that it takes the room of.
-pub(super) fn layout<E: Element>(isa: Isa, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
-    let [k, n] = shape;
-    let [lanes, cols] = isa.run(VectorAndTile::<E>(PhantomData));
-    let padded = n.checked_next_multiple_of(lanes)?;
+/// A packed operand.
+pub(super) struct Panels<E> {
+    elements: AlignedVec<E>,
+    /// Rows and columns of the matrix.
+    shape: [usize; 2],
+    isa: Isa,
+    /// Steps per block of k, and rows of A or columns of B with padding.
+    layout: [usize; 2],
+}
+
+impl<E: Element> Panels<E> {
+    fn new(side: Side, matrix: MatRef<'_, E>, isa: Isa) -> Result<Self> {
+        let isa = E::path_on(isa);
+        let shape = [matrix.rows(), matrix.cols()];
+        let overflow = || {
+            let got = format!("{} x {}", shape[0], shape[1]);
+            let expected = "a size that fits the address space";
+            Error::new(ErrorKind::Overflow, "packed matrix", expected, got)
+        };
+        let along_k = match side {
+            Side::A => matrix.t(),
+            Side::B => matrix,
+        };
+        let steps_and_lanes = [along_k.rows(), along_k.cols()];
+        let (layout, size) = E::packed_layout(isa, side, steps_and_lanes).ok_or_else(overflow)?;
+        let mut elements = AlignedVec::<E>::zeroed(size).ok_or_else(overflow)?;
+        if along_k.cols() > 0 {
+            let (from, to) = (Operand::of(&along_k), elements.as_mut_ptr().cast());
+            E::pack(isa, PackWhole { side, from, shape: steps_and_lanes, layout, to });
+        }
+        Ok(Self { elements, shape, isa, layout })
+    }
+}
+
+impl<E> fmt::Display for Panels<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [rows, cols] = self.shape;
+        write!(f, "{rows} x {cols}, {}", self.isa)
+    }
+}
+
+/// One of the two operands of a product.
+#[derive(Clone, Copy)]
+pub(super) enum Factor<'a, E> {
+    View(MatRef<'a, E>),
+    Packed(&'a Panels<E>),
+}
+
+impl<'a, E: Element> Factor<'a, E> {
+    #[inline]
+    pub(super) fn packed_a(a: &'a PackedA<E>) -> Self {
+        Self::Packed(&a.0)
+    }
+
+    #[inline]
+    pub(super) fn packed_b(b: &'a PackedB<E>) -> Self {
+        Self::Packed(&b.0)
+    }
+
+    #[inline]
+    pub(super) fn shape(&self) -> [usize; 2] {
+        match self {
+            Self::View(matrix) => [matrix.rows(), matrix.cols()],
+            Self::Packed(panels) => panels.shape,
+        }
+    }
+
+    /// The path that it was packed for, if it was.
+    #[inline]
+    pub(super) fn isa(&self) -> Option<Isa> {
+        match self {
+            Self::View(_) => None,
+            Self::Packed(panels) => Some(panels.isa),
+        }
+    }
+
+    /// The layout of its panels, if it is packed.
+    #[inline]
+    pub(super) fn layout(&self) -> Option<[usize; 2]> {
+        match self {
+            Self::View(_) => None,
+            Self::Packed(panels) => Some(panels.layout),
+        }
+    }
+
+    /// Its elements or panels.
+    #[inline]
+    pub(super) fn operand(&self) -> Operand<E> {
+        match self {
+            Self::View(matrix) => Operand::of(matrix),
+            Self::Packed(panels) => Operand { start: panels.elements.as_ptr(), strides: [0, 0] },
+        }
+    }
+}
+
+impl<E> fmt::Debug for Factor<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::View(matrix) => write!(f, "View({} x {})", matrix.rows(), matrix.cols()),
+            Self::Packed(panels) => write!(f, "Packed({panels})"),
+        }
+    }
+}
+
+/// Which operand it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    A,
+    B,
+}
+
+/// Steps per block of k and padded lanes (rows of A or columns of B) of an operand packed for vector
+/// tiles, `shape[0]` steps of `shape[1]` lanes, and the elements that it takes the room of.
+pub(super) fn layout<E: Element>(
+    isa: Isa,
+    side: Side,
+    shape: [usize; 2],
+) -> Option<([usize; 2], usize)> {
+    let [k, lanes] = shape;
+    let [vector, cols] = isa.run(VectorAndTile::<E>(PhantomData));
+    let padded = match side {
+        Side::A => lanes,
+        Side::B => lanes.checked_next_multiple_of(vector)?,
+    };
     let size = padded.checked_mul(k)?.checked_mul(size_of::<E::Sum>() / size_of::<E>())?;
     let kc = Blocking::new(size_of::<E::Sum>(), cols, caches()).fitted(k).kc;
     Some(([kc, padded], size))
@@ -119,7 +250,9 @@ impl<E: Element> Kernel<E::Sum> for VectorAndTile<E> {
 
 /// Packs all blocks of k, one after the other.
 pub struct PackWhole<E: Element> {
-    pub(super) b: Operand<E>,
+    pub(super) side: Side,
+    /// Steps down, rows of A or columns of B across.
+    pub(super) from: Operand<E>,
     pub(super) shape: [usize; 2],
     pub(super) layout: [usize; 2],
     pub(super) to: *mut E::Sum,
@@ -130,11 +263,15 @@ impl<E: Element> Kernel<E::Sum> for PackWhole<E> {
 
     #[inline(always)]
     fn run<S: Simd<E::Sum>>(self, simd: S) {
-        let [k, n] = self.shape;
+        let [k, lanes] = self.shape;
         let [kc, padded] = self.layout;
         for (step, steps) in even_pieces(k, kc) {
-            let b = Operand { start: self.b.at(step, 0), ..self.b };
-            pack_columns(simd, b, [steps, n], self.to.wrapping_add(step * padded));
+            let from = Operand { start: self.from.at(step, 0), ..self.from };
+            let to = self.to.wrapping_add(step * padded);
+            match self.side {
+                Side::A => pack_rows(simd, from.t(), [lanes, steps], to),
+                Side::B => pack_columns(simd, from, [steps, lanes], to),
+            };
         }
     }
 }

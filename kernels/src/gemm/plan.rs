@@ -8,6 +8,7 @@ use super::microkernel::TileTable;
 use crate::dispatch::caches;
 use crate::parallel::Par;
 use crate::simd::{Kernel, Simd};
+use crate::view::MatRef;
 
 /// Bytes of a B that no second-level cache holds.
 const LARGE_B_BYTES: usize = 2 << 20;
@@ -27,6 +28,11 @@ pub(super) struct Operand<T> {
 }
 
 impl<T> Operand<T> {
+    #[inline]
+    pub(super) fn of(view: &MatRef<'_, T>) -> Self {
+        Self { start: view.data().as_ptr(), strides: [view.row_stride(), view.col_stride()] }
+    }
+
     #[inline(always)]
     pub(super) fn at(&self, i: usize, j: usize) -> *const T {
         self.start.wrapping_add(i * self.strides[0] + j * self.strides[1])
@@ -45,9 +51,15 @@ impl<E: Element> Operand<E> {
         assert!(E::IN_PLACE, "only what is made of sums is read in place");
         Operand { start: self.start.cast(), strides: self.strides }
     }
+
+    /// The packed panel that begins so many sums further on.
+    #[inline(always)]
+    pub(super) fn panel(self, distance: usize) -> Operand<E::Sum> {
+        Operand { start: self.start.cast::<E::Sum>().wrapping_add(distance), strides: [0, 0] }
+    }
 }
 
-/// A product: `C <- f(alpha * A * B + beta * C + bias)`.
+/// A product: `C <- f(scale * (alpha * A * B + beta * C) + bias + residual)`.
 #[derive(Clone, Copy)]
 pub(super) struct Problem<'a, E: Element> {
     pub(super) a: Operand<E>,
@@ -66,7 +78,8 @@ pub(super) enum Source {
     InPlace,
     /// From panels, packed block by block.
     Pack,
-    /// From panels packed long before, with this many columns in all, padding included.
+    /// From panels packed long before, with this many rows (of A) or columns (of B) in all, padding
+    /// included.
     Prepacked(usize),
 }
 
@@ -109,7 +122,7 @@ impl<E: Element> Problem<'_, E> {
             b: self.a.t(),
             c: self.c.t(),
             shape: [n, m, k],
-            store: Store { bias: self.store.bias.t(), ..self.store },
+            store: self.store.t(),
         }
     }
 
@@ -165,11 +178,26 @@ impl<E: Element> Problem<'_, E> {
         Packing { blocking, a: Source::pack_if(a), b: Source::pack_if(b) }
     }
 
-    /// The same for a B that was packed before, in blocks of `kc`, to `cols` columns.
-    pub(super) fn packing_of_prepacked(&self, tile: [usize; 2], kc: usize, cols: usize) -> Packing {
-        let [a, _] = self.packs(tile);
-        let blocking = Blocking { kc, ..Blocking::new(size_of::<E::Sum>(), tile[1], caches()) };
-        Packing { blocking, a: Source::pack_if(a), b: Source::Prepacked(cols) }
+    /// The same where A, B or both were packed before.
+    pub(super) fn packing_of_prepacked(&self, tile: [usize; 2], packed: Prepacked) -> Packing {
+        let [pack_a, mut pack_b] = self.packs(tile);
+        let mut blocking = Blocking::new(size_of::<E::Sum>(), tile[1], caches());
+        // Both have the same blocks of k.
+        blocking.kc = packed.into_iter().flatten().map(|[kc, _]| kc).next().unwrap_or(blocking.kc);
+        let source = |packed: Option<[usize; 2]>, pack| {
+            packed.map_or(Source::pack_if(pack), |[_, all]| Source::Prepacked(all))
+        };
+        if packed[0].is_some() {
+            // Nothing of A has to fit.
+            blocking.mc = usize::MAX;
+            // Tiles only, which read B along its rows: there is no row of A that lies in one piece.
+            pack_b |= self.b.strides[1] != 1 && self.shape[1] > 1;
+        }
+        let b = source(packed[1], pack_b);
+        if b == Source::InPlace {
+            blocking.nc = usize::MAX;
+        }
+        Packing { blocking, a: source(packed[0], pack_a), b }
     }
 
     /// Tiles that make up [`GRAIN`].
@@ -199,13 +227,16 @@ fn stays_in_first_level(lines: usize, stride: usize) -> bool {
     lines <= 8 * sets
 }
 
+/// Of A and of B, if they were packed before: the steps per block of k, and all rows or columns with
+/// padding.
+pub(super) type Prepacked = [Option<[usize; 2]>; 2];
+
 /// A product to be computed: plans and runs it on one instruction set.
 #[derive(Clone, Copy)]
 pub struct Multiply<'a, E: Element> {
     pub(super) problem: Problem<'a, E>,
     pub(super) forced: Option<Blocking>,
-    /// Block size and padded columns of a B that was packed before.
-    pub(super) prepacked: Option<[usize; 2]>,
+    pub(super) prepacked: Prepacked,
     pub(super) par: Par,
 }
 
@@ -213,14 +244,20 @@ impl<E: Element> Multiply<'_, E> {
     /// Where the operands are read, and in which blocks.
     pub(super) fn packing(&self, tile: [usize; 2]) -> Packing {
         match self.prepacked {
-            Some([kc, cols]) => self.problem.packing_of_prepacked(tile, kc, cols),
-            None => self.problem.packing(tile, self.forced),
+            [None, None] => self.problem.packing(tile, self.forced),
+            packed => self.problem.packing_of_prepacked(tile, packed),
         }
+    }
+
+    /// Multiples at which C may be cut.
+    pub(super) fn grid(&self, tile: [usize; 2]) -> [usize; 2] {
+        self.problem.store.grid(tile, self.prepacked[0].is_some())
     }
 
     /// Number of rectangles of C computed at once.
     pub(super) fn tasks(&self, tile: [usize; 2]) -> usize {
-        self.par.tasks(self.problem.tiles(tile), self.problem.grain(tile))
+        let grid = self.grid(tile);
+        self.par.tasks(self.problem.tiles(grid), self.problem.grain(grid))
     }
 }
 
@@ -233,17 +270,17 @@ impl<E: Element> Kernel<E::Sum> for &Multiply<'_, E> {
     fn run<S: Simd<E::Sum>>(self, simd: S) {
         let Multiply { problem, forced, prepacked, par } = self;
         let tile = [TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS];
-        if forced.is_none() && prepacked.is_none() && problem.is_direct(tile, *par) {
+        if forced.is_none() && *prepacked == [None; 2] && problem.is_direct(tile, *par) {
             let Problem { a, b, c, shape, ref store } = *problem;
             let [a, b] = [a, b].map(Operand::in_place);
-            let finish = (!store.is_plain()).then_some(store);
+            let finish = (!store.ends()).then_some(store);
             let scale = store.scale(true);
             return Block { a, b, c, shape, packed: [false; 2], origin: [0; 2], scale, finish }
                 .tiles(simd);
         }
-        let region =
-            Region { problem: *problem, origin: [0; 2], tile, packing: self.packing(tile) };
-        par.divide(region, problem.grain(tile), &|piece: Region<'_, E>| simd.call(piece));
+        let (grid, packing) = (self.grid(tile), self.packing(tile));
+        let region = Region { problem: *problem, origin: [0; 2], grid, packing };
+        par.divide(region, problem.grain(grid), &|piece: Region<'_, E>| simd.call(piece));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Many matrix products in one call: each has the bits of the product alone, which is near the twin's.
 
 use arbitrary::{Arbitrary, Unstructured};
-use tilewise_kernels::{Activation, Exec, Gemm, Isa, MatMut, MatRef, PackedB, naive};
+use tilewise_kernels::{Activation, Exec, Gemm, Isa, MatMut, MatRef, PackedA, PackedB, naive};
 
 use super::activation::ALL;
 use crate::compare::{Magnitude, expect, same_bits};
@@ -27,12 +27,14 @@ pub struct Case {
     pub gaps: [usize; 3],
     /// Whether row `i` of every C comes before row `i + 1` of any, as the heads of attention lie.
     pub interleaved: bool,
-    /// Whether a shared B is packed first.
-    pub packed: bool,
+    /// Whether a shared A, or B, is packed first.
+    pub packed: [bool; 2],
     /// Whether the old C counts half, otherwise it holds NaN, which must not be read.
     pub adds: bool,
     /// Whether a bias is added.
     pub bias: bool,
+    /// Whether one residual is added to every C.
+    pub residual: bool,
     /// What is applied last.
     #[arbitrary(with = |u: &mut Unstructured<'_>| u.choose(&ALL).copied())]
     pub activation: Activation,
@@ -118,8 +120,8 @@ pub fn check(isa: Isa, case: &Case) -> Result<(), String> {
 fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
     let Case { count, shape: [m, n, k], .. } = *case;
     let (a, b) = (Batch::<T>::input(case, 0, [m, k]), Batch::<T>::input(case, 1, [k, n]));
-    let bias = Values::Normal.fill(n, &mut Rng::new(case.seed, 3));
-    let got = one_result(isa, 0, |exec, _| together(case, [&a, &b], &bias, exec.isa(isa)))?;
+    let after = After::new(case);
+    let got = one_result(isa, 0, |exec, _| together(case, [&a, &b], &after, exec.isa(isa)))?;
     let before = Batch::<T>::output(case);
     let places = before.places(count);
     for i in 0..count {
@@ -127,39 +129,65 @@ fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
         let mut c: Vec<T> = own.iter().map(|&at| before.data[at]).collect();
         let one = Gemm::new(a.view(i)?, b.view(i)?).map_err(unexpected)?;
         let to = MatMut::new(&mut c, m, n).map_err(unexpected)?;
-        configured(case, one, &bias).run(to, Exec::serial().isa(isa)).map_err(unexpected)?;
+        after.configured(case, one)?.run(to, Exec::serial().isa(isa)).map_err(unexpected)?;
         same_bits(&format!("product {i}"), &got[i * m * n..][..m * n], &c)?;
     }
     // The twin has no more than the products.
-    if case.bias || case.activation != Activation::Identity {
+    if case.bias || case.residual || case.activation != Activation::Identity {
         return Ok(());
     }
     near_the_twin(case, [&a, &b], &got)
 }
 
-fn configured<'a, T: Real>(case: &Case, gemm: Gemm<'a, T>, bias: &'a [T]) -> Gemm<'a, T> {
-    let gemm = gemm.beta(if case.adds { T::HALF } else { T::ZERO }).activation(case.activation);
-    if case.bias { gemm.bias(bias) } else { gemm }
+/// What is done to every product.
+struct After<T> {
+    bias: Vec<T>,
+    residual: Vec<T>,
+}
+
+impl<T: Real> After<T> {
+    fn new(case: &Case) -> Self {
+        let [m, n, _] = case.shape;
+        let values = |count, stream| Values::Normal.fill(count, &mut Rng::new(case.seed, stream));
+        Self { bias: values(n, 3), residual: values(m * n, 4) }
+    }
+
+    fn configured<'a>(&'a self, case: &Case, gemm: Gemm<'a, T>) -> Result<Gemm<'a, T>, String> {
+        let [m, n, _] = case.shape;
+        let beta = if case.adds { T::HALF } else { T::ZERO };
+        let mut gemm = gemm.beta(beta).activation(case.activation);
+        if case.bias {
+            gemm = gemm.bias(&self.bias);
+        }
+        if case.residual {
+            gemm = gemm.residual(MatRef::new(&self.residual, m, n).map_err(unexpected)?);
+        }
+        Ok(gemm)
+    }
 }
 
 /// All products in one call, matrix by matrix.
 fn together<T: Real>(
     case: &Case,
     [a, b]: [&Batch<T>; 2],
-    bias: &[T],
+    after: &After<T>,
     exec: Exec,
 ) -> Result<Vec<T>, String> {
     let Case { count, shape: [m, n, _], .. } = *case;
     let isa = exec.path().map_err(unexpected)?;
-    let packed = PackedB::for_isa(b.view(0)?, isa).map_err(unexpected)?;
-    let one = match case.packed && case.shared[1] {
-        true => Gemm::with_packed(a.view(0)?, &packed),
-        false => Gemm::new(a.view(0)?, b.view(0)?),
+    let panels_of_a = PackedA::for_isa(a.view(0)?, isa).map_err(unexpected)?;
+    let panels_of_b = PackedB::for_isa(b.view(0)?, isa).map_err(unexpected)?;
+    let one = match [0, 1].map(|which| case.packed[which] && case.shared[which]) {
+        [false, false] => Gemm::new(a.view(0)?, b.view(0)?),
+        [false, true] => Gemm::with_packed(a.view(0)?, &panels_of_b),
+        [true, false] => Gemm::with_packed_lhs(&panels_of_a, b.view(0)?),
+        [true, true] => Gemm::with_both_packed(&panels_of_a, &panels_of_b),
     };
     let mut c = Batch::<T>::output(case);
     let (places, strides) = (c.places(count), c.strides);
     let first = MatMut::with_strides(&mut c.data, [m, n], strides).map_err(unexpected)?;
-    configured(case, one.map_err(unexpected)?, bias)
+    after
+        .configured(case, one.map_err(unexpected)?)?
         .batched(count, [a.step, b.step])
         .and_then(|batch| batch.run(first, c.step, exec))
         .map_err(unexpected)?;

@@ -1,12 +1,11 @@
 //! Matrix multiplication, of floats and of halves.
 
 use arbitrary::{Arbitrary, Unstructured};
-use tilewise_kernels::{
-    Activation, Blocking, Exec, Gemm, Isa, MatMut, MatRef, PackedB, bf16, f16, naive,
-};
+use tilewise_kernels::{Activation, Blocking, Exec, Gemm, Isa, MatMut, MatRef, bf16, f16, naive};
 
 use super::activation::{ALL, forward_bound, lipschitz};
-use crate::compare::{Magnitude, expect, limited, same_bits};
+use super::gemm_ways;
+use crate::compare::{Magnitude, expect, limited};
 use crate::data::{Rng, Values, size};
 use crate::field::{Field, Layout};
 use crate::laws::{one_result, unexpected};
@@ -19,8 +18,8 @@ const FACTORS: [f64; 6] = [1.0, 0.0, -1.0, 0.5, 0.3, -2.7];
 /// One product.
 #[derive(Debug, Clone, Arbitrary)]
 pub struct Case {
-    /// Rows of A and C.
-    #[arbitrary(with = |u: &mut Unstructured<'_>| size(u, 70))]
+    /// Rows of A and C; statistics take blocks of 128.
+    #[arbitrary(with = rows)]
     pub m: usize,
     /// Columns of B and C.
     #[arbitrary(with = |u: &mut Unstructured<'_>| size(u, 70))]
@@ -38,8 +37,12 @@ pub struct Case {
     /// The factor of the old C; at zero C holds NaN, which must not be read.
     #[arbitrary(with = |u: &mut Unstructured<'_>| u.choose(&FACTORS).copied())]
     pub beta: f64,
+    /// Whether columns are scaled.
+    pub scale: bool,
     /// Whether a bias is added.
     pub bias: bool,
+    /// Where a residual lies that is added.
+    pub residual: Option<Layout>,
     /// What is applied last.
     #[arbitrary(with = |u: &mut Unstructured<'_>| u.choose(&ALL).copied())]
     pub activation: Activation,
@@ -51,6 +54,10 @@ pub struct Case {
     pub shift: usize,
     /// Of the values.
     pub seed: u64,
+}
+
+fn rows(u: &mut Unstructured<'_>) -> arbitrary::Result<usize> {
+    if u.ratio(1u8, 8)? { size(u, 300) } else { size(u, 70) }
 }
 
 fn blocking(u: &mut Unstructured<'_>) -> arbitrary::Result<Option<[usize; 3]>> {
@@ -70,7 +77,9 @@ impl Case {
             values: [Values::Normal; 3],
             alpha: 1.0,
             beta: 0.0,
+            scale: false,
             bias: false,
+            residual: None,
             activation: Activation::Identity,
             blocking: None,
             shift: 0,
@@ -80,11 +89,13 @@ impl Case {
 }
 
 /// The operands of a case.
-struct Operands<T, E> {
-    a: Vec<E>,
-    b: Vec<E>,
-    c: Vec<T>,
-    bias: Vec<T>,
+pub(super) struct Operands<T, E> {
+    pub(super) a: Vec<E>,
+    pub(super) b: Vec<E>,
+    pub(super) c: Vec<T>,
+    pub(super) scale: Vec<T>,
+    pub(super) bias: Vec<T>,
+    pub(super) residual: Vec<T>,
 }
 
 impl<T: Real, E: Multiplied<T>> Operands<T, E> {
@@ -104,8 +115,21 @@ impl<T: Real, E: Multiplied<T>> Operands<T, E> {
                 0.0 => vec![T::NAN; m * n],
                 _ => case.values[2].fill(m * n, &mut stream(2)),
             },
+            // Finite ones only: an infinite factor of a sum that is nearly zero has no right result.
+            scale: Values::Normal.fill(n, &mut stream(5)),
             bias: case.values[2].fill(n, &mut stream(3)),
+            residual: {
+                let values = case.values[2].fill(m * n, &mut stream(6));
+                let layout = case.residual.unwrap_or(Layout::DENSE);
+                Field::new(layout, [m, n], &values).values()
+            },
         }
+    }
+
+    /// The same with other A and B.
+    fn with<F>(self, a: Vec<F>, b: Vec<F>) -> Operands<T, F> {
+        let Self { c, scale, bias, residual, .. } = self;
+        Operands { a, b, c, scale, bias, residual }
     }
 }
 
@@ -130,10 +154,10 @@ pub fn check_halves(isa: Isa, case: &Case) -> Result<(), String> {
 fn check_as<T: Real, E: Multiplied<T>>(isa: Isa, case: &Case) -> Result<(), String> {
     let operands = Operands::<T, E>::new(case);
     let got = one_result(isa, case.shift, |exec, shift| multiply(case, &operands, exec, shift))?;
-    batch_and_packing_do_not_show(isa, case, &operands, &got)?;
+    gemm_ways::check(isa, case, &operands, &got)?;
     let seen = |values: &[E]| -> Vec<T> { values.iter().map(|x| x.seen_on(isa)).collect() };
-    let exact =
-        Operands { a: seen(&operands.a), b: seen(&operands.b), c: operands.c, bias: operands.bias };
+    let (a, b) = (seen(&operands.a), seen(&operands.b));
+    let exact = operands.with(a, b);
     let want = reference(case, &exact)?;
     for (at, (got, want)) in got.iter().zip(want).enumerate() {
         let place = [at / case.n, at % case.n];
@@ -154,58 +178,58 @@ fn multiply<T: Real, E: Multiplied<T>>(
     let a = Field::new(a, [m, k], &operands.a);
     let b = Field::new(b, [k, n], &operands.b);
     let mut c = Field::new(c.apart(), [m, n], &operands.c);
-    let bias = Field::vector(shift, &operands.bias);
+    let after = After::new(case, operands, [0, m], shift);
     let gemm = Gemm::new(a.view(), b.view()).map_err(unexpected)?;
-    configured(case, gemm, bias.slice()).run(c.view_mut(), exec).map_err(unexpected)?;
+    after.configured(case, gemm).run(c.view_mut(), exec).map_err(unexpected)?;
     c.intact("c").map(|()| c.values())
 }
 
-fn configured<'a, T: Real, E: Multiplied<T>>(
-    case: &Case,
-    gemm: Gemm<'a, T, E>,
-    bias: &'a [T],
-) -> Gemm<'a, T, E> {
-    let [alpha, beta] = [case.alpha, case.beta].map(T::from_f64);
-    let mut gemm = gemm.alpha(alpha).beta(beta).activation(case.activation);
-    if case.bias {
-        gemm = gemm.bias(bias);
-    }
-    if let Some([kc, mc, nc]) = case.blocking {
-        gemm = gemm.blocking(Blocking { kc, mc, nc });
-    }
-    gemm
+/// What is done to some rows of the product.
+pub(super) struct After<T> {
+    scale: Field<T>,
+    bias: Field<T>,
+    residual: Field<T>,
 }
 
-/// Rows from `first` on, alone and with B packed beforehand, have the bits they have among all.
-/// Forced blocks are left out: packed panels come with blocks of their own.
-fn batch_and_packing_do_not_show<T: Real, E: Multiplied<T>>(
-    isa: Isa,
-    case: &Case,
-    operands: &Operands<T, E>,
-    all: &[T],
-) -> Result<(), String> {
-    let &Case { m, n, k, .. } = case;
-    if m == 0 || case.blocking.is_some() {
-        return Ok(());
+impl<T: Real> After<T> {
+    /// To rows `first` to `end`, from buffers that are moved by `shift` elements.
+    pub(super) fn new<E>(
+        case: &Case,
+        operands: &Operands<T, E>,
+        [first, end]: [usize; 2],
+        shift: usize,
+    ) -> Self {
+        let layout = case.residual.unwrap_or(Layout::DENSE).shifted(shift);
+        let residual = &operands.residual[first * case.n..end * case.n];
+        Self {
+            scale: Field::vector(shift / 2, &operands.scale),
+            bias: Field::vector(shift, &operands.bias),
+            residual: Field::new(layout, [end - first, case.n], residual),
+        }
     }
-    let first = Rng::new(case.seed, 4).below(m);
-    let a = Field::new(case.layouts[0], [m, k], &operands.a);
-    let b = Field::new(case.layouts[1], [k, n], &operands.b);
-    let packed = PackedB::for_isa(b.view(), isa).map_err(unexpected)?;
-    let rows = a.view().split_rows(first).1;
-    for (what, gemm) in [
-        ("rows in a smaller batch", Gemm::new(rows, b.view())),
-        ("rows with packed columns", Gemm::with_packed(rows, &packed)),
-    ] {
-        let old = &operands.c[first * n..];
-        let mut c = Field::new(case.layouts[2].apart(), [m - first, n], old);
-        configured(case, gemm.map_err(unexpected)?, &operands.bias)
-            .run(c.view_mut(), Exec::serial().isa(isa))
-            .map_err(unexpected)?;
-        c.intact(what)?;
-        same_bits(what, &c.values(), &all[first * n..])?;
+
+    /// `gemm` with all that the case asks for.
+    pub(super) fn configured<'a, E: Multiplied<T>>(
+        &'a self,
+        case: &Case,
+        gemm: Gemm<'a, T, E>,
+    ) -> Gemm<'a, T, E> {
+        let [alpha, beta] = [case.alpha, case.beta].map(T::from_f64);
+        let mut gemm = gemm.alpha(alpha).beta(beta).activation(case.activation);
+        if case.scale {
+            gemm = gemm.scale(self.scale.slice());
+        }
+        if case.bias {
+            gemm = gemm.bias(self.bias.slice());
+        }
+        if case.residual.is_some() {
+            gemm = gemm.residual(self.residual.view());
+        }
+        if let Some([kc, mc, nc]) = case.blocking {
+            gemm = gemm.blocking(Blocking { kc, mc, nc });
+        }
+        gemm
     }
-    Ok(())
 }
 
 /// The twin in f64, and then the extras that it leaves out.
@@ -217,9 +241,11 @@ fn reference<T: Real>(case: &Case, operands: &Operands<T, T>) -> Result<Vec<f64>
     let b = MatRef::new(&b, k, n).map_err(unexpected)?;
     let [alpha, beta] = factors::<T>(case);
     naive::gemm(alpha, a, b, beta, MatMut::new(&mut c, m, n).map_err(unexpected)?);
-    if case.bias {
-        let bias = operands.bias.iter().cycle();
-        c.iter_mut().zip(bias).for_each(|(c, bias)| *c += bias.to_f64());
+    for (at, c) in c.iter_mut().enumerate() {
+        let j = at % n;
+        *c *= if case.scale { operands.scale[j].to_f64() } else { 1.0 };
+        *c += if case.bias { operands.bias[j].to_f64() } else { 0.0 };
+        *c += if case.residual.is_some() { operands.residual[at].to_f64() } else { 0.0 };
     }
     let mut result = vec![0.0; m * n];
     naive::activate(case.activation, &c, &mut result);
@@ -233,9 +259,9 @@ fn factors<T: Real>(case: &Case) -> [f64; 2] {
 
 /// How far a correct element `(i, j)` may be from the reference `want`.
 ///
-/// Beside the roundings of its sum, a product a*b meets one by alpha and one by the bias; beta * C
-/// meets no more. The activation multiplies the error by its Lipschitz constant and adds its own
-/// ulps.
+/// Beside the roundings of its sum, a product a*b meets one by each of alpha, scale, bias and residual;
+/// beta * C meets no more. The activation multiplies the error by its Lipschitz constant and adds its
+/// own ulps.
 fn bound<T: Real>(
     case: &Case,
     operands: &Operands<T, T>,
@@ -245,21 +271,31 @@ fn bound<T: Real>(
 ) -> f64 {
     let &Case { n, k, .. } = case;
     let [alpha, beta] = factors::<T>(case);
-    let (mut magnitude, mut before_alpha) = (Magnitude::default(), Magnitude::default());
+    let scale = if case.scale { operands.scale[j].to_f64() } else { 1.0 };
+    let [mut all, mut scaled, mut before_alpha] = [Magnitude::default(); 3];
     for p in 0..k {
         let product = operands.a[i * k + p].to_f64() * operands.b[p * n + j].to_f64();
         before_alpha.add(product);
-        magnitude.add(alpha * product);
+        scaled.add(alpha * product);
+        all.add(scale * alpha * product);
     }
     if beta != 0.0 {
-        magnitude.add(beta * operands.c[i * n + j].to_f64());
+        let old = beta * operands.c[i * n + j].to_f64();
+        scaled.add(old);
+        all.add(scale * old);
     }
     if case.bias {
-        magnitude.add(operands.bias[j].to_f64());
+        all.add(operands.bias[j].to_f64());
     }
-    let roundings = rounding.times + 2.0;
-    // What overflows before a small alpha has overflowed; what underflows before it is scaled.
-    let underflow = (rounding.underflow + 2.0 * T::LEAST) * alpha.abs();
-    let before = limited::<T>(before_alpha.total(), magnitude.bound::<T>(roundings) + underflow);
+    if case.residual.is_some() {
+        all.add(operands.residual[i * n + j].to_f64());
+    }
+    let extras = [case.scale, case.residual.is_some()].map(usize::from).iter().sum::<usize>();
+    let roundings = rounding.times + 2.0 + extras as f64;
+    // What overflows before a small factor has overflowed; what underflows before it is scaled.
+    let in_sums = (rounding.underflow + 2.0 * T::LEAST) * alpha.abs();
+    let underflow = (in_sums + 2.0 * T::LEAST) * scale.abs();
+    let before = all.bound::<T>(roundings) + underflow;
+    let before = limited::<T>(scaled.total(), limited::<T>(before_alpha.total(), before));
     lipschitz(case.activation) * before + forward_bound::<T>(case.activation, want)
 }

@@ -6,6 +6,7 @@ pub mod batched;
 pub mod convert;
 pub mod cross_entropy;
 pub mod gemm;
+mod gemm_ways;
 pub mod global_norm;
 pub mod optimizer;
 pub mod optimizer_state;

@@ -48,6 +48,18 @@ fn all_hold<C: Debug>(
     });
 }
 
+/// The case with every combination of what follows the sums, by the bits of `i`.
+fn with_extras(case: gemm::Case, i: usize) -> gemm::Case {
+    let residual = Layout { column_major: i & 8 > 0, gap: i % 3, ..Layout::DENSE };
+    gemm::Case {
+        bias: i & 1 > 0,
+        scale: i & 2 > 0,
+        residual: (i & 4 > 0).then_some(residual),
+        activation: activation::ALL[i / 16 % activation::ALL.len()],
+        ..case
+    }
+}
+
 #[test]
 fn products_at_the_edges_of_tiles() {
     let sizes = [0, 1, 7, 8, 9, 16, 17, 48, 49];
@@ -55,7 +67,7 @@ fn products_at_the_edges_of_tiles() {
     let cases: Vec<_> = shapes
         .flat_map(|(m, n)| [0, 1, 2, 33].map(|k| gemm::Case::plain(m, n, k)))
         .enumerate()
-        .map(|(i, case)| gemm::Case { beta: [0.0, 1.0, -0.5][i % 3], bias: i % 2 == 1, ..case })
+        .map(|(i, case)| gemm::Case { beta: [0.0, 1.0, -0.5][i % 3], ..with_extras(case, i) })
         .collect();
     all_hold(cases, gemm::check);
 }
@@ -98,13 +110,70 @@ fn products_in_tiny_blocks() {
 }
 
 #[test]
+fn products_with_everything_in_every_layout() {
+    let layouts = [false, true].map(|column_major| Layout { column_major, ..Layout::DENSE });
+    let apart = Layout { step: 2, gap: 1, ..Layout::DENSE };
+    let mut cases = Vec::new();
+    for c in [layouts[0], layouts[1], apart] {
+        for b in layouts {
+            for (m, n) in [(1, 19), (19, 1), (20, 51), (130, 3)] {
+                for blocking in [None, Some([5, 9, 16])] {
+                    for extras in [7, 15] {
+                        let plain =
+                            gemm::Case { layouts: [c, b, c], ..gemm::Case::plain(m, n, 11) };
+                        let case = gemm::Case { blocking, beta: 0.5, shift: 3, ..plain };
+                        cases.push(with_extras(case, extras + 16 * (cases.len() % 4)));
+                    }
+                }
+            }
+        }
+    }
+    all_hold(cases, gemm::check);
+}
+
+#[test]
+fn statistics_at_the_edges_of_their_blocks() {
+    let mut cases = Vec::new();
+    for m in [1, 2, 127, 128, 129, 255, 257, 400] {
+        for n in [1, 5, 49, 70] {
+            for column_major in [false, true] {
+                let c = Layout { column_major, ..Layout::DENSE };
+                let plain = gemm::Case::plain(m, n, 3);
+                let case = gemm::Case { layouts: [Layout::DENSE, Layout::DENSE, c], ..plain };
+                cases.push(case.clone());
+                // Blocks of rows that end between those of the statistics, and two of k.
+                cases.push(gemm::Case { blocking: Some([2, 50, 16]), ..case });
+            }
+        }
+    }
+    all_hold(cases, gemm::check);
+}
+
+/// A product that is its own bias: A and B are zero or small beside it.
+#[test]
+fn k3_statistics_of_products_with_large_offsets() {
+    let mut cases = Vec::new();
+    for residual in [Values::Offset, Values::FarOffset, Values::Huge, Values::Special] {
+        for k in [0, 7] {
+            for activation in [activation::ALL[0], activation::ALL[1]] {
+                let values = [Values::Normal, Values::Subnormal, residual];
+                let plain = gemm::Case { values, activation, ..gemm::Case::plain(300, 37, k) };
+                cases.push(gemm::Case { residual: Some(Layout::DENSE), ..plain });
+            }
+        }
+    }
+    all_hold(cases, gemm::check);
+}
+
+#[test]
 fn products_of_every_kind_of_values() {
     let kinds = KINDS.into_iter().flat_map(|a| KINDS.map(|b| [a, b, Values::Special]));
     let cases: Vec<_> = kinds
         .enumerate()
         .map(|(i, values)| {
             let activation = activation::ALL[i % activation::ALL.len()];
-            gemm::Case { values, activation, beta: 0.3, ..gemm::Case::plain(9, 17, 12) }
+            let plain = with_extras(gemm::Case::plain(9, 17, 12), i);
+            gemm::Case { values, activation, beta: 0.3, ..plain }
         })
         .collect();
     all_hold(cases, gemm::check);

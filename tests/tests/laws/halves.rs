@@ -67,6 +67,23 @@ fn in_tiny_blocks() {
 }
 
 #[test]
+fn with_everything_and_statistics() {
+    let mut cases = Vec::new();
+    for (m, n) in [(1, 70), (70, 1), (127, 33), (129, 5), (300, 40)] {
+        for column_major in [false, true] {
+            let c = Layout { column_major, ..Layout::DENSE };
+            let layouts = [Layout::DENSE, Layout { column_major: true, ..Layout::DENSE }, c];
+            let plain = Case { layouts, ..Case::plain(m, n, 37) };
+            let (scale, bias, beta) = (true, true, 0.5);
+            cases.push(Case { scale, bias, beta, residual: Some(c), ..plain.clone() });
+            cases.push(Case { blocking: Some([32, 64, 32]), ..plain.clone() });
+            cases.push(plain);
+        }
+    }
+    all_hold(cases);
+}
+
+#[test]
 fn of_every_kind_of_values() {
     let kinds: Vec<_> = FINITE.into_iter().chain([Values::Special, Values::Infinite]).collect();
     let pairs = kinds.iter().flat_map(|&a| kinds.iter().map(move |&b| [a, b, Values::Special]));

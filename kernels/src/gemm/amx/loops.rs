@@ -36,6 +36,14 @@ struct Panels {
 }
 
 impl Panels {
+    /// Those from `panel` on of an operand that was packed as a whole, with so many steps, from step
+    /// `first` on.
+    fn of_whole(operand: Operand<bf16>, steps: usize, panel: usize, first: usize) -> Self {
+        let stride = steps / 2 * LANES;
+        let start = operand.start.cast::<u32>().wrapping_add(panel * stride);
+        Self { start, stride, first }
+    }
+
     /// The block's first tile of panel `i`, of panels of so many tiles side by side.
     fn tile(&self, i: usize, abreast: usize) -> *const u32 {
         self.start.wrapping_add(i * self.stride + self.first * abreast * PAIRS)
@@ -58,9 +66,12 @@ impl<S: Simd<f32>> Loops<'_, S> {
         }
     }
 
-    /// The block's panels of A, packed now or for an earlier block.
+    /// The block's panels of A, packed now, for an earlier block or by the caller.
     fn panels_of_a(&self, [row, col, step]: Place) -> Panels {
         let Problem { a, shape: [rows, _, k], .. } = self.region.problem;
+        if let Source::Prepacked(steps) = self.region.packing.a {
+            return Panels::of_whole(a, steps, self.region.origin[0] / LANES + row.0, step.0);
+        }
         let whole = self.room.whole[0];
         let [first, steps] =
             if whole { [step.0, self.room.region[2]] } else { [0, self.room.block[2]] };
@@ -78,10 +89,7 @@ impl<S: Simd<f32>> Loops<'_, S> {
     fn panels_of_b(&self, [row, col, step]: Place) -> Panels {
         let Problem { b, shape: [_, cols, k], .. } = self.region.problem;
         if let Source::Prepacked(steps) = self.region.packing.b {
-            let stride = steps / 2 * LANES;
-            let panel = self.region.origin[1] / LANES + col.0;
-            let start = b.start.cast::<u32>().wrapping_add(panel * stride);
-            return Panels { start, stride, first: step.0 };
+            return Panels::of_whole(b, steps, self.region.origin[1] / LANES + col.0, step.0);
         }
         let whole = self.room.whole[1];
         let [panel, first, steps] =
@@ -131,6 +139,12 @@ impl<S: Simd<f32>> Loops<'_, S> {
                 unsafe { self.tiles.sum(&square, tiles) };
                 if ends && !direct {
                     self.finish(sums, at, shape);
+                }
+                if ends {
+                    let origin = self.region.origin;
+                    let c = Operand { start: c.at(at[0], at[1]), ..c };
+                    let at = [origin[0] + at[0], origin[1] + at[1]];
+                    store.measure(self.simd, c, at, shape);
                 }
             }
         }

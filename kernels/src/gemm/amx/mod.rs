@@ -24,10 +24,11 @@ use tile::{ABREAST, LANES, PAIRS, SIDE, SQUARE, STEPS, Tiles};
 
 use super::blocking::Blocking;
 use super::driver::Region;
-use super::packed::PackWhole;
+use super::packed::{PackWhole, Side};
 use super::plan::{Multiply, Packing, Problem, Source, Steps};
 use crate::buffer::with_scratch;
 use crate::dispatch::{Amx, caches};
+use crate::parallel::Split;
 use crate::simd::{Kernel, Simd};
 
 /// Rows and columns of the sums that the tiles hold.
@@ -43,33 +44,42 @@ const KEPT_BYTES: usize = 64 << 20;
 /// How `work` would be done.
 pub(super) fn steps(work: &Multiply<'_, bf16>) -> Steps {
     let work = &turned(*work);
-    let tasks = work.par.tasks(work.problem.tiles(TILE), grain(&work.problem));
-    Steps { tile: TILE, packing: packing(work), tasks }
+    let region = region(work);
+    let tasks = work.par.tasks(region.units(), grain(&region));
+    Steps { tile: TILE, packing: region.packing, tasks }
 }
 
 /// Does `work`.
 pub(super) fn multiply(amx: Amx, work: Multiply<'_, bf16>) {
     let work = turned(work);
-    let problem = work.problem;
-    let region = Region { problem, origin: [0; 2], tile: TILE, packing: packing(&work) };
-    work.par.divide(region, grain(&problem), &|piece: Region<'_, bf16>| {
+    let region = region(&work);
+    work.par.divide(region, grain(&region), &|piece: Region<'_, bf16>| {
         Simd::<f32>::call(amx.vectors(), Rectangle { amx, region: &piece });
     });
 }
 
-/// Padded steps and columns of a `k x n` packed, and the elements it takes the room of.
-pub(super) fn packed_layout([k, n]: [usize; 2]) -> Option<([usize; 2], usize)> {
-    let layout = [k.checked_next_multiple_of(STEPS)?, n.checked_next_multiple_of(SIDE)?];
+/// Padded steps and lanes of so many steps of rows of A or columns of B, packed, and the elements
+/// they take the room of.
+pub(super) fn packed_layout([k, lanes]: [usize; 2]) -> Option<([usize; 2], usize)> {
+    let layout = [k.checked_next_multiple_of(STEPS)?, lanes.checked_next_multiple_of(SIDE)?];
     Some((layout, layout[0].checked_mul(layout[1])?))
 }
 
-/// Packs a whole B.
+/// Packs a whole operand.
 pub(super) fn pack(amx: Amx, work: PackWhole<bf16>) {
-    let PackWhole { b, shape, layout: [steps, _], to } = work;
-    let [k, n] = shape;
-    let (from, to, stride) = (b.t(), to.cast(), steps / 2 * LANES);
-    let work = PackPanels::<false> { from, shape: [n, k], to, stride, first: 0 };
-    Simd::<f32>::call(amx.vectors(), work);
+    let PackWhole { side, from, shape: [k, lanes], layout: [steps, _], to } = work;
+    let (from, to, stride) = (from.t(), to.cast(), steps / 2 * LANES);
+    let (shape, first) = ([lanes, k], 0);
+    match side {
+        Side::A => {
+            let panels = PackPanels::<true> { from, shape, to, stride, first };
+            Simd::<f32>::call(amx.vectors(), panels);
+        }
+        Side::B => {
+            let panels = PackPanels::<false> { from, shape, to, stride, first };
+            Simd::<f32>::call(amx.vectors(), panels);
+        }
+    }
 }
 
 /// The transposed product where a single row meets a B whose columns are contiguous: as the left
@@ -77,7 +87,7 @@ pub(super) fn pack(amx: Amx, work: PackWhole<bf16>) {
 /// more rows, storing the transposed C would cost what is won.
 fn turned(work: Multiply<'_, bf16>) -> Multiply<'_, bf16> {
     let Problem { b, shape: [rows, cols, _], .. } = work.problem;
-    if work.prepacked.is_some() || rows != 1 || cols <= LANES || b.strides[0] != 1 {
+    if work.prepacked != [None; 2] || rows != 1 || cols <= LANES || b.strides[0] != 1 {
         return work;
     }
     let mut problem = work.problem.t();
@@ -86,13 +96,21 @@ fn turned(work: Multiply<'_, bf16>) -> Multiply<'_, bf16> {
     Multiply { problem, ..work }
 }
 
-fn grain(problem: &Problem<'_, bf16>) -> usize {
-    GRAIN.div_ceil(SQUARE.saturating_mul(problem.shape[2].max(1)))
+/// All of C.
+fn region<'a>(work: &Multiply<'a, bf16>) -> Region<'a, bf16> {
+    let (problem, packing) = (work.problem, packing(work));
+    Region { problem, origin: [0; 2], grid: work.grid(TILE), packing }
+}
+
+/// Units of a region that make up [`GRAIN`].
+fn grain(region: &Region<'_, bf16>) -> usize {
+    let unit = region.grid[0] * region.grid[1];
+    GRAIN.div_ceil(unit.saturating_mul(region.problem.shape[2].max(1)))
 }
 
 fn packing(work: &Multiply<'_, bf16>) -> Packing {
     let [rows, cols, _] = work.problem.shape;
-    let wanted = match (work.forced, work.prepacked) {
+    let wanted = match (work.forced, work.prepacked[1]) {
         (Some(forced), _) => forced,
         // B is used once: its rows are read as far as the sums reach.
         (None, None) if rows <= LANES => Blocking::of_tiles(caches()).wide(cols),
@@ -104,8 +122,10 @@ fn packing(work: &Multiply<'_, bf16>) -> Packing {
         mc: mc.next_multiple_of(LANES),
         nc: nc.next_multiple_of(LANES),
     };
-    let b = work.prepacked.map_or(Source::Pack, |[steps, _]| Source::Prepacked(steps));
-    Packing { blocking, a: Source::Pack, b }
+    let [a, b] = work
+        .prepacked
+        .map(|packed| packed.map_or(Source::Pack, |[steps, _]| Source::Prepacked(steps)));
+    Packing { blocking, a, b }
 }
 
 /// A rectangle of C on one thread.
@@ -158,14 +178,14 @@ impl Room {
         let fits = |pairs: usize| pairs <= KEPT_BYTES / size_of::<u32>();
         let (a, b) = (pairs(block[0], all[2]), pairs(all[1], all[2]));
         let whole = [block[1] < all[1] && fits(a), block[0] < all[0] && fits(b)];
-        let prepacked = matches!(region.packing.b, Source::Prepacked(_));
+        let room = |i: usize, source, all| match (source, whole[i]) {
+            (Source::Prepacked(_), _) => 0,
+            (_, true) => all,
+            _ => pairs(block[i], block[2]),
+        };
         Self {
-            a: if whole[0] { a } else { pairs(block[0], block[2]) },
-            b: match (prepacked, whole[1]) {
-                (true, _) => 0,
-                (_, true) => b,
-                _ => pairs(block[1], block[2]),
-            },
+            a: room(0, region.packing.a, a),
+            b: room(1, region.packing.b, b),
             sums: if block[2] < all[2] { block[0] * block[1] * SQUARE } else { SQUARE },
             region: all,
             block,
