@@ -152,7 +152,7 @@ impl<E: Element> Region<'_, E> {
                             .map(|from| from != Source::InPlace),
                         origin: [self.origin[0] + row, self.origin[1] + col],
                         scale: store.scale(step == 0),
-                        finish: (step + steps == k && !store.ends()).then_some(store),
+                        finish: (step + steps == k && !store.is_plain()).then_some(store),
                     };
                     block.tiles(simd);
                 }
@@ -303,7 +303,7 @@ impl<T: Float> Block<'_, T> {
         [height, width]: [usize; 2],
         at: [usize; 2],
     ) {
-        let Some(store) = self.finish.filter(|store| !store.is_plain()) else { return };
+        let Some(store) = self.finish.filter(|store| !store.keeps_values()) else { return };
         for row in 0..height {
             let start = c.0.wrapping_add(row * c.1);
             let place = [self.origin[0] + at[0] + row, self.origin[1] + at[1]];

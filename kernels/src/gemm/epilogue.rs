@@ -58,13 +58,13 @@ impl<T: Float> Store<'_, T> {
     }
 
     /// Whether nothing is done to a stored tile.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(super) fn keeps_values(&self) -> bool {
         self.after.is_nothing()
     }
 
     /// Whether nothing is done to a stored tile, and nobody looks at it.
-    pub(super) fn ends(&self) -> bool {
-        self.is_plain() && self.partials.is_none()
+    pub(super) fn is_plain(&self) -> bool {
+        self.keeps_values() && self.partials.is_none()
     }
 }
 

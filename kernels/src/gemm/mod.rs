@@ -87,8 +87,14 @@ pub fn gemm<T: Float, E: SumsTo<T>>(
     Gemm::new(a, b)?.alpha(alpha).beta(beta).run(c, Exec::default())
 }
 
-/// A matrix product with all its options; see [`gemm`] for the plain one. Operands of `E`, which is
-/// `T` or a half of it, are summed in `T`, of which C is made.
+/// A matrix product with all its options; see [`gemm`] for the plain one:
+/// `C <- f(scale * (alpha * A * B + beta * C) + bias + residual)`. Operands of `E`, which is `T` or a
+/// half of it, are summed in `T`, of which C is made. Scale and residual add one rounding each to those
+/// of the plain product.
+///
+/// Row `i` of C has the same bits in a batch of any number of rows, alone too, with operands packed
+/// beforehand or not, on any number of threads and at any alignment: the chain of operations behind an
+/// element depends on k and on the path alone, unless [`blocking`](Self::blocking) forces another `kc`.
 ///
 /// ```
 /// use tilewise_kernels::{Exec, Gemm, MatMut, MatRef, bf16};

@@ -273,7 +273,7 @@ impl<E: Element> Kernel<E::Sum> for &Multiply<'_, E> {
         if forced.is_none() && *prepacked == [None; 2] && problem.is_direct(tile, *par) {
             let Problem { a, b, c, shape, ref store } = *problem;
             let [a, b] = [a, b].map(Operand::in_place);
-            let finish = (!store.ends()).then_some(store);
+            let finish = (!store.is_plain()).then_some(store);
             let scale = store.scale(true);
             return Block { a, b, c, shape, packed: [false; 2], origin: [0; 2], scale, finish }
                 .tiles(simd);

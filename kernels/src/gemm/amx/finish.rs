@@ -43,7 +43,7 @@ impl Kernel<f32> for FinishTile<'_> {
                 }
             }
             scale(simd, [alpha, beta], sums, row);
-            if !store.is_plain() {
+            if !store.keeps_values() {
                 Finish { store, row: &mut *row, at: [at[0] + i, at[1]] }.run(simd);
             }
             if !in_place {

@@ -111,7 +111,7 @@ impl<S: Simd<f32>> Loops<'_, S> {
         let begins = step.0 == 0;
         let ends = step.0 + step.1 == self.room.region[2];
         // What is stored as it was summed can go to C at once.
-        let raw = store.is_plain() && store.scale(true) == [1.0, 0.0] && c.strides[1] == 1;
+        let raw = store.keeps_values() && store.scale(true) == [1.0, 0.0] && c.strides[1] == 1;
         for j in 0..col.1 {
             for i in 0..row.1 {
                 let at = [row.0 + i, col.0 + j].map(|panel| panel * LANES);
