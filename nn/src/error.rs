@@ -43,6 +43,16 @@ pub enum Error {
         /// That value.
         got: f64,
     },
+    /// A trial of a search should stop: others do better.
+    Pruned {
+        /// The step after which it was stopped.
+        step: i64,
+    },
+    /// What a user's own code says, such as the objective of a search.
+    Failed {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Error {
@@ -71,6 +81,11 @@ impl Error {
             Self::Argument(error) => Self::Argument(error.within(context)),
             other => other,
         }
+    }
+
+    /// A failure of a user's own code.
+    pub fn failed(reason: impl fmt::Display) -> Self {
+        Self::Failed { reason: reason.to_string() }
     }
 
     /// A file that could not be read or written.
@@ -105,6 +120,8 @@ impl fmt::Display for Error {
             Self::Diverged { step, place, got } => {
                 write!(f, "after training step {step}: {place}: expected finite values, got {got}")
             }
+            Self::Pruned { step } => write!(f, "the trial was pruned after step {step}"),
+            Self::Failed { reason } => f.write_str(reason),
         }
     }
 }

@@ -30,6 +30,7 @@ mod model;
 pub mod optim;
 mod plot;
 pub mod random;
+pub mod search;
 mod train;
 
 pub use error::{Error, Result};

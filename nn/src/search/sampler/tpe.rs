@@ -1,0 +1,183 @@
+//! The tree-structured Parzen estimator.
+
+use crate::error::{Error, Result};
+use crate::random::Random;
+use crate::search::distribution::Distribution;
+use crate::search::history::History;
+use crate::search::portable::{exp, ln};
+use crate::search::record::State;
+use crate::search::sampler::{Ask, Sampler};
+
+/// Trials drawn at random before there is anything to learn from.
+const STARTUP: usize = 10;
+/// Draws among which the most promising is taken.
+const CANDIDATES: u64 = 24;
+/// The good ones are a tenth of all, and at most this many.
+const MAX_GOOD: usize = 25;
+/// As many of the others as are looked at: a regular sample of them, so that a draw costs the same in
+/// the ten-thousandth trial as in the five-hundredth.
+const MAX_OTHERS: usize = 256;
+/// The scale of a logistic distribution with standard deviation 1: √3/π.
+const LOGISTIC: f64 = 0.551_328_895_421_792_1;
+
+/// The tree-structured Parzen estimator: values are drawn near those of the best tenth of all trials
+/// and away from the others, for every parameter by itself.
+///
+/// Bergstra, Bardenet, Bengio and Kégl, "Algorithms for hyper-parameter optimization", NIPS 2011,
+/// section 4; kernel widths are the distances of neighbours, as there. The kernels are logistic rather
+/// than normal: nearly the same shape, with an elementary distribution function. Trials that run count
+/// among the others, so that workers keep apart; so do those that failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Tpe {
+    startup: usize,
+    batch: u64,
+}
+
+impl Default for Tpe {
+    fn default() -> Self {
+        Self { startup: STARTUP, batch: 0 }
+    }
+}
+
+impl Tpe {
+    /// Sets how many trials are random before it begins (10).
+    #[must_use]
+    pub fn startup(self, startup: usize) -> Self {
+        Self { startup, ..self }
+    }
+
+    /// Draws `batch` trials at a time, each batch after the one before has ended. That makes results
+    /// the same for any number of workers, which otherwise only one worker gives.
+    ///
+    /// # Errors
+    /// If `batch` is 0.
+    pub fn batch(self, batch: u64) -> Result<Self> {
+        if batch == 0 {
+            return Err(Error::argument("batch of trials", "at least 1", batch));
+        }
+        Ok(Self { batch, ..self })
+    }
+}
+
+impl Sampler for Tpe {
+    fn position(&self, ask: &Ask<'_>, history: &History<'_>) -> Result<f64> {
+        let known = match self.batch {
+            0 => history.trials().len(),
+            _ => history.trials().len().min(self.waits_for(ask.trial) as usize),
+        };
+        let before = &history.trials()[..known];
+        let mut random = ask.random();
+        let rankable = history.finished().min(known);
+        if rankable < self.startup.max(2) {
+            return Ok(random.uniform());
+        }
+        let wanted = rankable.div_ceil(10).min(MAX_GOOD);
+        let ranked = history.ranked().filter(|trial| (trial.number as usize) < known);
+        let asked = |kept: f64| ask.distribution.position(kept);
+        let (mut numbers, mut good) = (Vec::new(), Vec::new());
+        for trial in ranked {
+            if let Some(param) = trial.param(ask.name) {
+                numbers.push(trial.number);
+                good.push(asked(param.kept));
+                if good.len() == wanted {
+                    break;
+                }
+            }
+        }
+        if good.is_empty() {
+            return Ok(random.uniform());
+        }
+        let others: Vec<f64> = before
+            .iter()
+            .step_by(known.div_ceil(MAX_OTHERS))
+            .filter(|trial| trial.state != State::Waiting && trial.number != ask.trial)
+            .filter(|trial| !numbers.contains(&trial.number))
+            .filter_map(|trial| Some(asked(trial.param(ask.name)?.kept)))
+            .collect();
+        if let Distribution::Choice(choices) = ask.distribution {
+            return Ok(choose(choices.len(), &good, &others, &mut random));
+        }
+        let (good, others) = (Parzen::new(good), Parzen::new(others));
+        let promise = |position: f64| good.ln_density(position) - others.ln_density(position);
+        Ok(best_of((0..CANDIDATES).map(|_| good.draw(&mut random)), promise))
+    }
+
+    fn waits_for(&self, trial: u64) -> u64 {
+        trial.checked_div(self.batch).map_or(0, |batches| batches * self.batch)
+    }
+}
+
+fn best_of(candidates: impl Iterator<Item = f64>, promise: impl Fn(f64) -> f64) -> f64 {
+    let mut best = (f64::NEG_INFINITY, 0.5);
+    for candidate in candidates {
+        let promise = promise(candidate);
+        if promise > best.0 {
+            best = (promise, candidate);
+        }
+    }
+    best.1
+}
+
+/// The same for things without order: how often each was chosen, one more than counted.
+fn choose(choices: usize, good: &[f64], others: &[f64], random: &mut Random) -> f64 {
+    let cell = |position: f64| ((position * choices as f64) as usize).min(choices - 1);
+    let weights = |positions: &[f64]| {
+        let mut counts = vec![1.0; choices];
+        positions.iter().for_each(|&position| counts[cell(position)] += 1.0);
+        counts.iter().map(|count| count / (positions.len() + choices) as f64).collect::<Vec<_>>()
+    };
+    let (good, others) = (weights(good), weights(others));
+    let mut draw = || {
+        let mut left = random.uniform();
+        let drawn = good.iter().position(|weight| {
+            left -= weight;
+            left < 0.0
+        });
+        (drawn.unwrap_or(choices - 1) as f64 + 0.5) / choices as f64
+    };
+    let drawn: Vec<f64> = (0..CANDIDATES).map(|_| draw()).collect();
+    best_of(drawn.into_iter(), |position| ln(good[cell(position)] / others[cell(position)]))
+}
+
+/// A mixture of logistic kernels on `[0, 1]` and one uniform component.
+struct Parzen {
+    /// Place, scale, and the distribution function at 0 with its rise to 1.
+    kernels: Vec<(f64, f64, f64, f64)>,
+}
+
+impl Parzen {
+    fn new(mut places: Vec<f64>) -> Self {
+        places.sort_by(f64::total_cmp);
+        let n = places.len();
+        let narrowest = 1.0 / (n as f64 + 1.0).min(100.0);
+        let kernel = |i: usize| {
+            let place = places[i];
+            let left = place - if i == 0 { 0.0 } else { places[i - 1] };
+            let right = if i + 1 == n { 1.0 } else { places[i + 1] } - place;
+            let scale = LOGISTIC * left.max(right).clamp(narrowest, 1.0);
+            let start = cumulative((0.0 - place) / scale);
+            (place, scale, start, cumulative((1.0 - place) / scale) - start)
+        };
+        Self { kernels: (0..n).map(kernel).collect() }
+    }
+
+    fn draw(&self, random: &mut Random) -> f64 {
+        let index = random.below(self.kernels.len() + 1);
+        let uniform = random.uniform();
+        let Some(&(place, scale, start, rise)) = self.kernels.get(index) else { return uniform };
+        let at = start + uniform * rise;
+        (place + scale * ln(at / (1.0 - at))).clamp(0.0, 1.0)
+    }
+
+    fn ln_density(&self, position: f64) -> f64 {
+        let kernels = self.kernels.iter().map(|&(place, scale, _, rise)| {
+            let e = exp(-((position - place) / scale).abs());
+            e / ((1.0 + e) * (1.0 + e) * scale * rise)
+        });
+        ln((1.0 + kernels.sum::<f64>()) / (self.kernels.len() + 1) as f64)
+    }
+}
+
+fn cumulative(x: f64) -> f64 {
+    1.0 / (1.0 + exp(-x))
+}

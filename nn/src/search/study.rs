@@ -1,0 +1,319 @@
+//! A study: what is looked for, how, and what was found.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::error::{Error, Result};
+use crate::search::builder::StudyBuilder;
+use crate::search::distribution::{Distribution, Param, Value};
+use crate::search::history::History;
+use crate::search::pruner::Pruner;
+use crate::search::record::{Direction, State, TrialRecord};
+use crate::search::sampler::{Ask, Sampler};
+use crate::search::storage::worker::WORKER;
+use crate::search::storage::{Event, Op, Storage, StudyState, time};
+use crate::search::trial::Trial;
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) storage: Storage,
+    pub(crate) pruner: Option<Box<dyn Pruner>>,
+    pub(crate) direction: Direction,
+}
+
+impl Inner {
+    /// The study, which may have been deleted by someone else.
+    fn study(&self, index: usize) -> Result<&StudyState> {
+        let study = self.storage.replay().studies.get(index).and_then(Option::as_ref);
+        study.ok_or_else(|| Error::argument("study", "there", "deleted by another process"))
+    }
+
+    /// Tells the pruner of everything before it came.
+    fn catch_up(&mut self, index: usize) {
+        let trials = match self.study(index) {
+            Ok(study) => study.trials.all.clone(),
+            Err(_) => return,
+        };
+        for trial in trials {
+            let number = trial.number;
+            let report = |(&step, &value)| (index, Event::Report { trial: number, step, value });
+            self.judge(index, trial.reports.iter().map(report).collect(), u64::MAX);
+            if trial.state.is_finished() {
+                self.judge(index, vec![(index, Event::End { trial: number })], u64::MAX);
+            }
+        }
+    }
+
+    /// Tells the pruner what happened; whether it stops `asking`.
+    fn judge(&mut self, index: usize, events: Vec<(usize, Event)>, asking: u64) -> bool {
+        let Some(mut pruner) = self.pruner.take() else { return false };
+        let mut stop = false;
+        for (_, event) in events.into_iter().filter(|&(study, _)| study == index) {
+            match event {
+                Event::Report { trial, step, value } => {
+                    let verdict = pruner.report(trial, step, self.direction.cost(value));
+                    stop |= verdict && trial == asking;
+                }
+                Event::End { trial } => {
+                    let all = self.study(index).map(|study| &study.trials.all);
+                    let state = all.ok().and_then(|all| Some(all.get(trial as usize)?.state));
+                    pruner.end(trial, state == Some(State::Complete));
+                }
+            }
+        }
+        self.pruner = Some(pruner);
+        stop
+    }
+}
+
+/// What comes next for a worker.
+pub(crate) enum Next<'a> {
+    /// To run this trial.
+    Run(Box<Trial<'a>>),
+    /// To wait for others.
+    Wait,
+    /// Nothing.
+    Done,
+}
+
+/// A search for good hyperparameters. Many threads can use it at once.
+#[derive(Debug)]
+pub struct Study {
+    inner: Mutex<Inner>,
+    /// Woken whenever a trial of this process has ended.
+    ended: Condvar,
+    index: usize,
+    name: String,
+    seed: u64,
+    sampler: Arc<dyn Sampler>,
+}
+
+impl Study {
+    /// A study that looks for small values.
+    pub fn minimize(name: impl Into<String>) -> StudyBuilder {
+        StudyBuilder::new(name.into(), Direction::Minimize)
+    }
+
+    /// A study that looks for large values.
+    pub fn maximize(name: impl Into<String>) -> StudyBuilder {
+        StudyBuilder::new(name.into(), Direction::Maximize)
+    }
+
+    pub(crate) fn new(
+        mut inner: Inner,
+        index: usize,
+        name: String,
+        seed: u64,
+        sampler: Arc<dyn Sampler>,
+    ) -> Self {
+        inner.catch_up(index);
+        Self { inner: Mutex::new(inner), ended: Condvar::new(), index, name, seed, sampler }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// A look at all trials, after taking in what other processes wrote.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn look<R>(&self, look: impl FnOnce(History<'_>) -> R) -> Result<R> {
+        let mut inner = self.lock();
+        let events = inner.storage.sync()?;
+        inner.judge(self.index, events, u64::MAX);
+        Ok(look(inner.study(self.index)?.trials.history()))
+    }
+
+    /// All trials, by number.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn trials(&self) -> Result<Vec<TrialRecord>> {
+        self.look(|history| history.trials().to_vec())
+    }
+
+    /// The best complete trial, the earliest where several are; none before the first.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn best(&self) -> Result<Option<TrialRecord>> {
+        self.look(|history| history.ranked().next().cloned())
+    }
+
+    /// Asks for a trial with these values, where it asks for those names, before all others.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub fn enqueue(&self, params: &[(&str, Value)]) -> Result<()> {
+        use crate::search::storage::op::write_value;
+        let fixed = params.iter().map(|(name, value)| ((*name).to_owned(), write_value(value)));
+        let mut trial = TrialRecord::new(0, State::Waiting);
+        trial.system_attrs.insert(FIXED.to_owned(), Json::Object(fixed.collect()));
+        self.write(true, |_, study| {
+            let op = Op::CreateTrial { study, trial: Box::new(trial) };
+            vec![op]
+        })?;
+        Ok(())
+    }
+
+    /// Begins a trial, for loops of one's own; [`tell`](Self::tell) ends it.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub fn ask(&self) -> Result<Trial<'_>> {
+        loop {
+            match self.next(u64::MAX)? {
+                Next::Run(trial) => return Ok(*trial),
+                Next::Wait | Next::Done => self.wait(),
+            }
+        }
+    }
+
+    /// Ends a trial with what its objective gave.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub fn tell(&self, trial: &Trial<'_>, outcome: Result<f64>) -> Result<()> {
+        trial.end(outcome)
+    }
+
+    /// A trial of a dead worker, one that was asked for, or a new one below `limit`.
+    pub(crate) fn next(&self, limit: u64) -> Result<Next<'_>> {
+        let (mut chosen, mut wait) = (None, false);
+        self.write(true, |storage, study| {
+            let Some(Some(state)) = storage.replay().studies.get(self.index) else {
+                return Vec::new();
+            };
+            let trials = &state.trials;
+            let worker = || Json::from(storage.worker());
+            let claim = |trial: u64| {
+                let key = WORKER.to_owned();
+                Op::TrialAttr { trial, user: false, key, value: worker() }
+            };
+            for &number in &trials.unfinished {
+                let trial = &trials.all[number as usize];
+                let id = state.ids[number as usize];
+                let owner = trial.system_attrs.get(WORKER).and_then(Json::as_str);
+                if trial.state == State::Waiting {
+                    chosen = Some((number, id));
+                    let (state, time) = (State::Running, Some(time::now()));
+                    return vec![Op::State { trial: id, state, value: None, time }, claim(id)];
+                }
+                if owner.is_some_and(|owner| storage.is_dead(owner)) {
+                    chosen = Some((number, id));
+                    return vec![claim(id)];
+                }
+            }
+            let number = trials.all.len() as u64;
+            let needed = self.sampler.waits_for(number);
+            wait = !trials.unfinished.is_empty();
+            if number >= limit || trials.unfinished.range(..needed).next().is_some() {
+                return Vec::new();
+            }
+            chosen = Some((number, storage.replay().trial_count()));
+            let mut trial = TrialRecord::new(number, State::Running);
+            trial.started = Some(time::now());
+            trial.system_attrs.insert(WORKER.to_owned(), worker());
+            vec![Op::CreateTrial { study, trial: Box::new(trial) }]
+        })?;
+        let Some((number, id)) = chosen else {
+            return Ok(if wait { Next::Wait } else { Next::Done });
+        };
+        let inner = self.lock();
+        let record = inner.study(self.index)?.trials.all.get(number as usize).cloned();
+        let record = record.ok_or_else(|| Error::argument("new trial", "kept", "lost"))?;
+        Ok(Next::Run(Box::new(Trial::new(self, id, record))))
+    }
+
+    /// Waits until a trial may have ended, in this process or another.
+    pub(crate) fn wait(&self) {
+        let inner = self.lock();
+        let patience = Duration::from_millis(if inner.storage.is_shared() { 50 } else { 1000 });
+        drop(self.ended.wait_timeout(inner, patience));
+    }
+
+    /// The position that the sampler gives, as a value to keep; written down for the trial.
+    pub(crate) fn draw(
+        &self,
+        (id, number): (u64, u64),
+        name: &str,
+        distribution: &Distribution,
+        fixed: Option<f64>,
+    ) -> Result<f64> {
+        let mut inner = self.lock();
+        let trials = &inner.study(self.index)?.trials;
+        let known = trials.distributions.get(name);
+        if let Some(known) = known.filter(|known| !known.compatible(distribution)) {
+            let what = format!("parameter `{name}`: distribution");
+            let expected = format!("the kind it has in study `{}`, {known:?}", self.name);
+            return Err(Error::argument(what, expected, format!("{distribution:?}")));
+        }
+        let kept = match fixed {
+            Some(kept) => kept,
+            None => {
+                let ask = Ask::new(self.seed, number, name, distribution);
+                distribution.at(self.sampler.position(&ask, &trials.history())?)
+            }
+        };
+        let param = Param { name: name.to_owned(), distribution: distribution.clone(), kept };
+        let mut ops = vec![Op::Param { trial: id, param }];
+        if let Distribution::OneMinus { .. } = distribution {
+            let value = distribution.value(kept).as_f64().into();
+            ops.push(Op::TrialAttr { trial: id, user: true, key: name.to_owned(), value });
+        }
+        let events = inner.storage.write(false, |_| ops)?;
+        inner.judge(self.index, events, u64::MAX);
+        Ok(kept)
+    }
+
+    /// Writes records of a trial; whether the pruner wants it to stop.
+    pub(crate) fn note(&self, number: u64, sync: bool, ops: Vec<Op>) -> Result<bool> {
+        let mut inner = self.lock();
+        let events = inner.storage.write(sync, |_| ops)?;
+        let stop = inner.judge(self.index, events, number);
+        self.ended.notify_all();
+        Ok(stop)
+    }
+
+    /// Notes something about the study.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub fn note_attr(&self, key: &str, value: Json) -> Result<()> {
+        let key = key.to_owned();
+        self.write(true, |_, study| vec![Op::StudyAttr { study, user: true, key, value }])
+    }
+
+    /// What was noted about the study.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn attr(&self, key: &str) -> Result<Option<Json>> {
+        self.look(|_| ())?;
+        Ok(self.lock().study(self.index)?.user_attrs.get(key).cloned())
+    }
+
+    fn write(&self, sync: bool, decide: impl FnOnce(&Storage, u64) -> Vec<Op>) -> Result<()> {
+        let mut inner = self.lock();
+        let events = inner.storage.write(sync, |storage| decide(storage, self.index as u64))?;
+        inner.judge(self.index, events, u64::MAX);
+        inner.study(self.index).map(drop)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing that runs under the lock leaves it half done when it panics.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The attribute in which Optuna keeps the values of a trial that was asked for.
+pub(crate) const FIXED: &str = "fixed_params";

@@ -1,0 +1,9 @@
+//! Tests of `tilewise_nn::search`; names begin with the line of the specification that they prove.
+
+mod common;
+mod crash;
+mod journal;
+mod runner;
+mod samplers;
+mod schedulers;
+mod space;
