@@ -333,6 +333,22 @@ impl Distribution {
         }
     }
 
+    /// The smallest range of this kind that holds both; this one where they are of different kinds.
+    pub(crate) fn hull(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Float { low, high, log, step }, Self::Float { low: l, high: h, .. }) => {
+                Self::Float { low: low.min(l), high: high.max(h), log, step }
+            }
+            (Self::OneMinus { low, high }, Self::OneMinus { low: l, high: h }) => {
+                Self::OneMinus { low: low.min(l), high: high.max(h) }
+            }
+            (Self::Int { low, high, log, step }, Self::Int { low: l, high: h, .. }) => {
+                Self::Int { low: low.min(l), high: high.max(h), log, step }
+            }
+            (this, _) => this,
+        }
+    }
+
     /// Whether one study may hold both for the same name: the kind and the scale agree, and the
     /// choices are the same. Bounds may move.
     pub(crate) fn compatible(&self, other: &Self) -> bool {

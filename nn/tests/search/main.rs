@@ -7,3 +7,4 @@ mod runner;
 mod samplers;
 mod schedulers;
 mod space;
+mod understanding;
