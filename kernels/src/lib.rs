@@ -33,6 +33,7 @@
 //! | softmax | [`softmax`], [`log_softmax`], [`log_sum_exp`] | [`softmax_backward`], [`log_softmax_backward`] |
 //! | losses on logits | [`SoftmaxCrossEntropy`], [`SigmoidCrossEntropy`] | loss and gradient in one pass; [in place](SoftmaxCrossEntropy::in_place) |
 //! | activations | [`activate`] | [`activate_backward`], [`activate_backward_from_input`] |
+//! | dropout | [`Dropout::forward`] | [`Dropout::backward`]: the mask is drawn again |
 //! | optimiser steps | [`SgdStep`], [`MomentumStep`], [`RmsPropStep`], [`AdagradStep`], [`AdamStep`] | one pass over memory each; `run_many` for many tensors; [`global_norm`] |
 //! | reductions | [`sum`], [`mean`], [`mean_var`], [`max`], [`argmax`], [`l2_norm`] | [`column_sums`], [`column_mean_var`], [`row_sums`], [`argmax_rows`] |
 //! | elementary functions | [`exp`], [`expm1`], [`ln`], [`log1p`] | [`erf`], [`rsqrt`] |

@@ -64,7 +64,10 @@ const GEMM_ARCH: [&str; 1] = ["kernels/src/gemm/amx/tile.rs"];
 const HELPERS: [&str; 5] = ["mod", "compiled", "elementwise", "rows", "range"];
 
 /// Operations with a fuzz target, and its name.
-const FUZZED: [(&str, &str); 4] = [
+const FUZZED: [(&str, &str); 7] = [
+    ("activation", "activation"),
+    ("vector_math", "vector_math"),
+    ("dropout", "dropout"),
     ("gemm", "gemm"),
     ("batch_norm", "batch_norm"),
     ("softmax", "log_softmax"),

@@ -20,6 +20,17 @@ pub(super) fn ln<T: Float>() -> usize {
     32 + 2 * (coefficients::<T>(9, 20) - 9)
 }
 
+/// erf x: beyond 1 a polynomial of 8 (`f64`: 24) coefficients, e^x of it and what is left of 1.
+pub(super) fn erf<T: Float>() -> usize {
+    exp::<T>() + 1 + 2 * coefficients::<T>(8, 24)
+}
+
+/// GELU: a quotient, a polynomial of 10 (`f64`: 23) coefficients, e^x of a square in two parts, and what joins
+/// them.
+pub(super) fn gelu<T: Float>() -> usize {
+    exp::<T>() + 14 + 2 * coefficients::<T>(10, 23)
+}
+
 fn coefficients<T: Float>(single: usize, double: usize) -> usize {
     if size_of::<T>() == 4 { single } else { double }
 }

@@ -12,11 +12,24 @@ const FAMILIES: [(&str, bool, &[&str]); 10] = [
     ("batch normalisation", false, &["batch_norm"]),
     ("softmax", false, &["softmax", "log_softmax", "log_sum_exp"]),
     ("losses on logits", false, &["cross_entropy", "sigmoid_cross_entropy"]),
-    ("activations", false, &["relu", "sigmoid", "tanh", "gelu", "silu"]),
-    ("elementary functions", false, &["exp", "ln"]),
+    ("activations", false, &ACTIVATIONS),
+    ("elementary functions", false, &["exp", "expm1", "ln", "log1p", "erf", "rsqrt"]),
     ("reductions", false, &["sum", "mean", "mean_var", "max", "argmax", "l2_norm"]),
     ("optimiser steps", false, &OPTIMIZERS),
     ("conversions", false, &["convert"]),
+];
+
+const ACTIVATIONS: [&str; 10] = [
+    "relu",
+    "leaky_relu",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "softplus",
+    "elu",
+    "dropout",
 ];
 
 const OPTIMIZERS: [&str; 10] = [

@@ -7,6 +7,7 @@ mod activation;
 mod batch_norm;
 mod convert;
 mod cross_entropy;
+mod dropout;
 mod gemm;
 mod optimizer;
 mod reduce;
@@ -17,6 +18,7 @@ pub use activation::{activate, activate_backward, activate_backward_from_input};
 pub use batch_norm::{batch_norm_backward, batch_norm_forward, batch_norm_inference};
 pub use convert::{Number, convert};
 pub use cross_entropy::{CrossEntropyOptions, sigmoid_cross_entropy, softmax_cross_entropy};
+pub use dropout::dropout;
 pub use gemm::{batched_gemm, gemm};
 pub use optimizer::{
     adagrad_step, adam_step, global_norm, momentum_step, rms_prop_step, sgd_step, stored_state,

@@ -14,7 +14,7 @@ const GRAIN: usize = 1 << 15;
 pub(crate) const MOVING_GRAIN: usize = 1 << 17;
 
 /// Bytes of an output that, with its inputs, is in the first-level cache.
-const NEAR: usize = 16 << 10;
+pub(super) const NEAR: usize = 16 << 10;
 
 /// How far ahead data is asked for that lies farther away. Vectors that straddle lines are read a quarter
 /// faster from the second level with that, and none slower.
@@ -106,7 +106,7 @@ where
 
 /// Asks for what a loop at these places will need soon.
 #[inline(always)]
-fn prefetch<T: Float, S: Simd<T>, const N: usize>(simd: S, places: [&[T]; N]) {
+pub(super) fn prefetch<T: Float, S: Simd<T>, const N: usize>(simd: S, places: [&[T]; N]) {
     for place in places {
         simd.prefetch(place.as_ptr().wrapping_add(AHEAD / size_of::<T>()));
     }

@@ -6,6 +6,7 @@ mod batch_norm;
 pub(crate) mod compiled;
 mod convert;
 mod cross_entropy;
+mod dropout;
 pub(crate) mod elementwise;
 mod optimizer;
 mod range;
@@ -26,6 +27,7 @@ pub use batch_norm::{
 };
 pub use convert::{Convert, ConvertTo, convert};
 pub use cross_entropy::{Loss, Reduction, SoftmaxCrossEntropy, Targets, softmax_cross_entropy};
+pub use dropout::Dropout;
 pub use optimizer::{
     AdagradStep, AdamStep, EpsilonPlacement, GlobalNorm, Moments, MomentumForm, MomentumStep,
     RmsPropStep, SgdStep, State, StateRounding, StepOptions, StepTensor, clip_factor, global_norm,

@@ -6,6 +6,7 @@
 //! Everything between `call` and an intrinsic is `#[inline(always)]`, or vectors would travel
 //! through memory.
 
+mod draws;
 mod float;
 mod half;
 pub(crate) mod math;
@@ -18,6 +19,7 @@ mod avx2;
 mod avx512;
 
 pub use self::half::Half;
+pub use draws::Draws;
 pub use float::Float;
 pub use portable::Portable;
 pub use stream::Streaming;
@@ -196,6 +198,18 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
         let half = self.round(self.mul(n, self.splat(T::HALF)));
         let rest = self.sub(n, half);
         self.mul(self.mul(a, self.pow2(half)), self.pow2(rest))
+    }
+
+    /// Where the draws at `position`, `position + 1` and so on, lane by lane, are below `limit`.
+    #[inline(always)]
+    fn drawn_below(self, draws: Draws, position: u32, limit: u32) -> Self::M {
+        let mut below = [T::ZERO; MOST_LANES];
+        for (lane, below) in below[..Self::LANES].iter_mut().enumerate() {
+            if draws.at(position.wrapping_add(lane as u32)) < limit {
+                *below = T::ONE;
+            }
+        }
+        self.lt(self.zero(), self.load(&below))
     }
 
     /// Turns a square of `LANES` vectors: lane `j` of vector `i` becomes lane `i` of vector `j`.

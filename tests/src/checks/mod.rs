@@ -5,6 +5,7 @@ pub mod batch_norm;
 pub mod batched;
 pub mod convert;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod gemm;
 mod gemm_ways;
 pub mod global_norm;

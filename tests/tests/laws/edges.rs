@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use arbitrary::{Arbitrary, Unstructured};
 use tilewise_kernels::Isa;
 use tilewise_tests::checks::{
-    self, activation, batch_norm, convert, cross_entropy, gemm, optimizer,
+    self, activation, batch_norm, convert, cross_entropy, dropout, gemm, optimizer,
 };
 use tilewise_tests::checks::{reduce, sigmoid_cross_entropy, softmax, vector_math};
 use tilewise_tests::data::{FINITE, Values};
@@ -184,6 +184,22 @@ fn products_longer_than_a_block_of_k() {
     // Blocks are 4 KiB of a row: 1024 of f32, 512 of f64.
     let cases = [511, 513, 1023, 1024, 1025, 2049].map(|k| gemm::Case::plain(5, 18, k));
     all_hold(cases, gemm::check);
+}
+
+#[test]
+fn masks_of_every_length_kind_and_rate() {
+    let mut cases = Vec::new();
+    for (i, len) in EDGES.into_iter().enumerate() {
+        for (j, x) in KINDS.into_iter().enumerate() {
+            let shift = (i * KINDS.len() + j) % 18;
+            let first = dropout::FIRST[shift % dropout::FIRST.len()];
+            cases.extend(dropout::RATES.map(|rate| {
+                let (stream, seed) = (3, 4);
+                dropout::Case { len, rate, x, stream, first, shift, seed }
+            }));
+        }
+    }
+    all_hold(cases, dropout::check);
 }
 
 #[test]

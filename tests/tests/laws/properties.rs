@@ -61,6 +61,11 @@ fn activations_match_their_twin() {
 }
 
 #[test]
+fn dropout_matches_its_twin() {
+    holds(200, checks::dropout::check);
+}
+
+#[test]
 fn products_match_their_twin() {
     holds(400, checks::gemm::check);
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Avx2, enter, registers};
-use crate::simd::{Kernel, Simd, Streaming};
+use crate::simd::{Draws, Kernel, Simd, Streaming};
 
 /// Four set and four clear words: any window of four is a mask of leading lanes.
 static MASK_WINDOW: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
@@ -193,6 +193,11 @@ impl Simd<f64> for Avx2 {
                 _mm256_and_pd(a, _mm256_castsi256_pd(_mm256_set1_epi64x(0x000F_FFFF_FFFF_FFFF)));
             _mm256_or_pd(fraction, _mm256_set1_pd(1.0))
         })
+    }
+    #[inline(always)]
+    fn drawn_below(self, draws: Draws, position: u32, limit: u32) -> __m256d {
+        let below = self.four_below(draws, position, limit);
+        registers!(_mm256_castsi256_pd(_mm256_cvtepi32_epi64(below)))
     }
     #[inline(always)]
     fn transpose(self, square: &mut [__m256d]) {

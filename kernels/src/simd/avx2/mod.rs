@@ -1,6 +1,7 @@
 //! AVX2 with FMA and F16C: 8 lanes of `f32`, 4 of `f64`, 16 registers; tails by masked moves.
 
 mod double;
+mod draws;
 mod halves;
 mod single;
 

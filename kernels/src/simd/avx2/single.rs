@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Avx2, enter, registers};
-use crate::simd::{Half, Kernel, Simd, Streaming};
+use crate::simd::{Draws, Half, Kernel, Simd, Streaming};
 
 /// Eight set and eight clear words: any window of eight is a mask of leading lanes.
 static MASK_WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -217,6 +217,10 @@ impl Simd<f32> for Avx2 {
             let fraction = _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(0x007F_FFFF)));
             _mm256_or_ps(fraction, _mm256_set1_ps(1.0))
         })
+    }
+    #[inline(always)]
+    fn drawn_below(self, draws: Draws, position: u32, limit: u32) -> __m256 {
+        registers!(_mm256_castsi256_ps(self.eight_below(draws, position, limit)))
     }
     #[inline(always)]
     fn transpose(self, square: &mut [__m256]) {

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Avx512, enter, registers};
-use crate::simd::{Kernel, Simd, Streaming};
+use crate::simd::{Draws, Kernel, Simd, Streaming};
 
 impl Simd<f64> for Avx512 {
     type V = __m512d;
@@ -174,6 +174,10 @@ impl Simd<f64> for Avx512 {
     #[inline(always)]
     fn scale_pow2(self, a: __m512d, n: __m512d) -> __m512d {
         registers!(_mm512_scalef_pd(a, n))
+    }
+    #[inline(always)]
+    fn drawn_below(self, draws: Draws, position: u32, limit: u32) -> __mmask8 {
+        self.eight_below(draws, position, limit)
     }
     #[inline(always)]
     fn transpose(self, square: &mut [__m512d]) {

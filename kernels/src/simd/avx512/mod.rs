@@ -1,6 +1,7 @@
 //! AVX-512 (F, BW, DQ, VL) with FMA: 16 lanes of `f32`, 8 of `f64`, 32 registers, masked tails.
 
 mod double;
+mod draws;
 mod halves;
 mod single;
 

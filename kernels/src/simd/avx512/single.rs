@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Avx512, enter, registers};
-use crate::simd::{Half, Kernel, Simd, Streaming};
+use crate::simd::{Draws, Half, Kernel, Simd, Streaming};
 
 impl Simd<f32> for Avx512 {
     type V = __m512;
@@ -203,6 +203,10 @@ impl Simd<f32> for Avx512 {
     #[inline(always)]
     fn scale_pow2(self, a: __m512, n: __m512) -> __m512 {
         registers!(_mm512_scalef_ps(a, n))
+    }
+    #[inline(always)]
+    fn drawn_below(self, draws: Draws, position: u32, limit: u32) -> __mmask16 {
+        self.sixteen_below(draws, position, limit)
     }
     #[inline(always)]
     fn transpose(self, square: &mut [__m512]) {
