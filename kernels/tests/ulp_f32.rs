@@ -95,7 +95,7 @@ const FUNCTIONS: [Function; 12] = [
     },
     Function {
         name: "silu",
-        bound: |_| 3.0,
+        bound: |_| 4.0,
         exact: |x| times(x, sigmoid(x)),
         run: |x, y, exec| activate(Activation::Silu, x, y, exec),
     },
@@ -108,7 +108,7 @@ const FUNCTIONS: [Function; 12] = [
     Function {
         name: "gelu tanh",
         // Nothing but 0 where the argument is infinite.
-        bound: |x| 3.0 + if x < -1.0 { 5.0 * gelu_tanh_argument(x).abs().min(1e3) } else { 0.0 },
+        bound: |x| 4.0 + if x < -1.0 { 5.0 * gelu_tanh_argument(x).abs().min(1e3) } else { 0.0 },
         exact: |x| times(x, sigmoid(gelu_tanh_argument(x))),
         run: |x, y, exec| activate(Activation::GeluTanh, x, y, exec),
     },

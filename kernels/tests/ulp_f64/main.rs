@@ -93,7 +93,7 @@ const FUNCTIONS: [Function; 12] = [
     },
     Function {
         name: "silu",
-        bound: |_| 3.0,
+        bound: |_| 4.0,
         exact: |x| Dd::of(x) * Dd::of(x).sigmoid(),
         run: |x, y, exec| activate(Activation::Silu, x, y, exec),
         range: [-600.0, 40.0],
@@ -107,7 +107,7 @@ const FUNCTIONS: [Function; 12] = [
     },
     Function {
         name: "gelu tanh",
-        bound: |x| 3.0 + if x < -1.0 { 5.0 * -Dd::gelu_tanh_argument(x).0 } else { 0.0 },
+        bound: |x| 4.0 + if x < -1.0 { 5.0 * -Dd::gelu_tanh_argument(x).0 } else { 0.0 },
         exact: |x| Dd::of(x) * Dd::gelu_tanh_argument(x).sigmoid(),
         run: |x, y, exec| activate(Activation::GeluTanh, x, y, exec),
         range: [-20.0, 8.0],

@@ -29,9 +29,9 @@ pub enum Activation {
     /// small (Hendrycks and Gimpel, "Gaussian error linear units", 2016).
     Gelu,
     /// The same paper's x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2. With z twice the argument of the
-    /// tangent: within 3 ULP above -1, within (3 + 5 |z|) ULP below.
+    /// tangent: within 4 ULP above -1, within (4 + 5 |z|) ULP below.
     GeluTanh,
-    /// x / (1 + e^-x), also called swish, within 3 ULP.
+    /// x / (1 + e^-x), also called swish, within 4 ULP.
     Silu,
     /// ln(1 + e^x), within 2 ULP.
     Softplus,
