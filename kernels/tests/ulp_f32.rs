@@ -101,7 +101,7 @@ const FUNCTIONS: [Function; 12] = [
     },
     Function {
         name: "gelu",
-        bound: |_| 5.0,
+        bound: |_| 6.0,
         exact: |x| times(x, 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)),
         run: |x, y, exec| activate(Activation::Gelu, x, y, exec),
     },

@@ -100,7 +100,7 @@ const FUNCTIONS: [Function; 12] = [
     },
     Function {
         name: "gelu",
-        bound: |_| 5.0,
+        bound: |_| 6.0,
         exact: Dd::gelu,
         run: |x, y, exec| activate(Activation::Gelu, x, y, exec),
         range: [-34.0, 8.0],

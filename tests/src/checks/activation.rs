@@ -154,7 +154,7 @@ pub fn forward_bound<T: Real>(f: Activation, y: f64) -> f64 {
         Activation::Sigmoid | Activation::Tanh => (2.0, 1.0),
         Activation::Softplus => (2.0, 2.0),
         Activation::Silu => (4.0, 3.0),
-        Activation::Gelu => (5.0, 4.0 + 4.0 * z),
+        Activation::Gelu => (6.0, 4.0 + 4.0 * z),
         Activation::GeluTanh if y < 0.0 => (4.0 + 5.0 * z, 4.0 + 8.0 * z),
         Activation::GeluTanh => (4.0, 6.0),
         // The alpha and the product beside e^x - 1; the slope and the product.

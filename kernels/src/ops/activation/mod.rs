@@ -25,7 +25,7 @@ pub enum Activation {
     Sigmoid,
     /// (e^x - e^-x) / (e^x + e^-x), within 2 ULP.
     Tanh,
-    /// x Φ(x) with the normal distribution Φ(x) = (1 + erf(x / √2)) / 2, within 5 ULP, also where Φ is
+    /// x Φ(x) with the normal distribution Φ(x) = (1 + erf(x / √2)) / 2, within 6 ULP, also where Φ is
     /// small (Hendrycks and Gimpel, "Gaussian error linear units", 2016).
     Gelu,
     /// The same paper's x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2. With z twice the argument of the

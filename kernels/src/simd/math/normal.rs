@@ -22,7 +22,7 @@ pub(crate) fn erf<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
     simd.copy_sign(simd.select(near_zero, near, simd.sub(one, rest)), x)
 }
 
-/// GELU, x Φ(x), within 5 ULP also where Φ is small, subnormal results included; -0 at -∞, NaN stays NaN.
+/// GELU, x Φ(x), within 6 ULP also where Φ is small, subnormal results included; -0 at -∞, NaN stays NaN.
 #[inline(always)]
 pub(crate) fn gelu<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
     let magnitude = simd.abs(x);
