@@ -72,9 +72,8 @@ impl Caviar {
     where
         F: Fn(&mut Trial<'_>) -> Result<f64> + Sync,
     {
-        let workers = if self.workers == 0 { self.threads } else { self.workers };
-        let workers = workers.clamp(1, usize::try_from(self.trials).unwrap_or(usize::MAX).max(1));
-        let share = (self.threads / workers).max(1);
+        let most = usize::try_from(self.trials).unwrap_or(usize::MAX);
+        let (workers, share) = workers(self.threads, self.workers, most);
         let pools: Vec<ThreadPool> = (0..workers).map(|_| pool(share)).collect::<Result<_>>()?;
         let bar = self.progress_bar();
         let failed = Mutex::new(Ok(()));
@@ -112,8 +111,7 @@ impl Caviar {
                 }
             };
             trial.set_threads(pool.current_num_threads());
-            let run = || catch_unwind(AssertUnwindSafe(|| objective(&mut trial)));
-            let outcome = pool.install(run).unwrap_or_else(|panic| Err(panicked(&*panic)));
+            let outcome = guarded(pool, || objective(&mut trial));
             trial.end(outcome)?;
             self.show(study, bar)?;
         }
@@ -154,7 +152,20 @@ impl Caviar {
     }
 }
 
-fn pool(threads: usize) -> Result<ThreadPool> {
+/// How many workers share `threads`, and the threads of each: as many workers as are asked for, one
+/// per thread for 0, and never more than there are jobs.
+pub(crate) fn workers(threads: usize, asked: usize, jobs: usize) -> (usize, usize) {
+    let workers = if asked == 0 { threads } else { asked }.clamp(1, jobs.max(1));
+    (workers, (threads / workers).max(1))
+}
+
+/// Runs `job` in the pool; a panic becomes an error.
+pub(crate) fn guarded(pool: &ThreadPool, job: impl FnOnce() -> Result<f64> + Send) -> Result<f64> {
+    let outcome = pool.install(|| catch_unwind(AssertUnwindSafe(job)));
+    outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+pub(crate) fn pool(threads: usize) -> Result<ThreadPool> {
     let built = ThreadPoolBuilder::new().num_threads(threads).build();
     built.map_err(|error| Error::argument("threads of a worker", "as many as asked for", error))
 }

@@ -309,6 +309,16 @@ impl Distribution {
         }
     }
 
+    /// The value of the range that is nearest to a kept number.
+    pub(crate) fn nearest(&self, kept: f64) -> f64 {
+        match *self {
+            Self::Float { low, high, step: None, .. } => kept.clamp(low, high),
+            Self::OneMinus { low, high } => kept.clamp(1.0 - high, 1.0 - low),
+            Self::Int { low, high, step: 1, .. } => kept.round().clamp(low as f64, high as f64),
+            _ => self.at(self.position(kept)),
+        }
+    }
+
     /// The value that a kept number stands for.
     pub fn value(&self, kept: f64) -> Value {
         match self {

@@ -31,6 +31,7 @@ mod distribution;
 mod history;
 mod importance;
 mod origin;
+mod population;
 mod portable;
 mod pruner;
 mod record;
@@ -47,9 +48,15 @@ pub use distribution::{Choice, Distribution, Param, Value};
 pub use history::History;
 pub use importance::Importance;
 pub use origin::{Origin, Retest, Stale, fingerprint};
+pub use population::{Lineage, Member, Population, Turn};
 pub use pruner::{Asha, Hyperband, Median, Pruner};
 pub use record::{Direction, State, TrialRecord};
 pub use sampler::{Ask, CoarseToFine, Grid, RandomSearch, Sampler, Sobol, Tpe};
 pub use space::{Dimension, Space, Tier, ewa_window};
 pub use study::Study;
 pub use trial::Trial;
+
+/// The examples of the guide, compiled and run with the other documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/search.md")]
+struct Guide;

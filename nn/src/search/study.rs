@@ -214,9 +214,17 @@ impl Study {
                 }
             }
             let number = trials.all.len() as u64;
+            if number >= limit {
+                // Those of other processes may have to be taken over yet; ours end without us.
+                let owners =
+                    trials.unfinished.iter().map(|&n| &trials.all[n as usize].system_attrs);
+                let mut owners = owners.filter_map(|attrs| attrs.get(WORKER)?.as_str());
+                wait = owners.any(|owner| owner != storage.worker());
+                return Vec::new();
+            }
             let needed = self.sampler.waits_for(number);
-            wait = !trials.unfinished.is_empty();
-            if number >= limit || trials.unfinished.range(..needed).next().is_some() {
+            if trials.unfinished.range(..needed).next().is_some() {
+                wait = true;
                 return Vec::new();
             }
             chosen = Some((number, storage.replay().trial_count()));

@@ -3,6 +3,7 @@
 mod common;
 mod crash;
 mod journal;
+mod population;
 mod runner;
 mod samplers;
 mod schedulers;

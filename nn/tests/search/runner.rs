@@ -98,6 +98,17 @@ fn a12_the_number_of_trials_is_that_of_the_study() {
 }
 
 #[test]
+fn a12_a_trial_that_nobody_ends_is_not_waited_for() {
+    let study = Study::minimize("forgotten").open().unwrap();
+    let forgotten = study.ask().unwrap();
+    run(&study, 4, 2, parabola);
+    let trials = study.trials().unwrap();
+    assert_eq!((trials.len(), trials[0].state), (4, State::Running));
+    study.tell(&forgotten, Ok(0.0)).unwrap();
+    assert_eq!(study.best().unwrap().unwrap().number, 0);
+}
+
+#[test]
 fn a1_values_can_be_asked_for() {
     let study = Study::minimize("wishes").open().unwrap();
     let text = Value::Choice(Choice::Text("b".into()));

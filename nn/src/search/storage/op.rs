@@ -357,3 +357,22 @@ pub(crate) fn keep_value(json: &Json, distribution: &Distribution) -> Option<f64
     };
     distribution.keep(&value)
 }
+
+/// Hyperparameters with their ranges.
+pub(crate) fn write_params(params: &[Param]) -> Json {
+    let one = |param: &Param| {
+        let (name, distribution) = write_distribution(param);
+        json!([name, json::number(param.kept), distribution])
+    };
+    params.iter().map(one).collect()
+}
+
+/// What [`write_params`] wrote.
+pub(crate) fn read_params(json: &Json) -> Result<Vec<Param>, String> {
+    let one = |entry: &Json| {
+        let (name, kept) = (entry[0].as_str(), json::as_number(&entry[1]));
+        let (name, kept) = name.zip(kept).ok_or("a hyperparameter without name or value")?;
+        read_param(name, entry[2].as_str().ok_or("no distribution")?, kept)
+    };
+    json.as_array().ok_or("no list of hyperparameters")?.iter().map(one).collect()
+}
