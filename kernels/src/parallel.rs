@@ -7,6 +7,7 @@
 //! never shows in a result.
 
 use std::marker::PhantomData;
+use std::sync::{Mutex, PoisonError};
 
 /// How many threads an operation may use. Results never depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,16 +101,85 @@ fn fold<W: Split, R: Send>(
     merge(left, right)
 }
 
+/// Runs `body` on `tasks` pieces of `work`. A thread of a pool shares them with the others there. Any
+/// other thread begins at once and lets threads of the pool take pieces as they wake, which takes a
+/// sleeping one as long as a small product.
 fn cut<W: Split>(work: W, tasks: usize, body: &(impl Fn(W) + Sync)) {
+    if tasks <= 1 || rayon::current_thread_index().is_some() {
+        return halve(work, tasks, body);
+    }
+    let pieces = Mutex::new(Pieces::new(work, tasks));
+    let take = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work_off = || std::iter::from_fn(take).for_each(body);
+    rayon::in_place_scope(|scope| {
+        for _ in 1..tasks.min(rayon::current_num_threads()) {
+            scope.spawn(|_| work_off());
+        }
+        work_off();
+    });
+}
+
+fn halve<W: Split>(work: W, tasks: usize, body: &(impl Fn(W) + Sync)) {
+    match split(work, tasks) {
+        (work, None) => body(work.0),
+        (left, Some(right)) => {
+            rayon::join(|| halve(left.0, left.1, body), || halve(right.0, right.1, body));
+        }
+    }
+}
+
+/// Work and the number of tasks that it is for.
+type Share<W> = (W, usize);
+
+/// Cuts work for more than one task in two.
+fn split<W: Split>(work: W, tasks: usize) -> (Share<W>, Option<Share<W>>) {
     // A cut that must not split a unit may leave a piece with fewer units than its tasks, even none.
     let tasks = tasks.min(work.units());
     if tasks <= 1 {
-        return body(work);
+        return ((work, 1), None);
     }
     let left_tasks = tasks / 2;
     let mid = work.units() * left_tasks / tasks;
     let (left, right) = work.split(mid);
-    rayon::join(|| cut(left, left_tasks, body), || cut(right, tasks - left_tasks, body));
+    ((left, left_tasks), Some((right, tasks - left_tasks)))
+}
+
+/// The pieces of some work, first to last, cut when they are taken.
+struct Pieces<W> {
+    /// What is left, the next share on top. Halving the largest count of tasks takes fewer.
+    rest: [Option<Share<W>>; usize::BITS as usize],
+    count: usize,
+}
+
+impl<W: Split> Pieces<W> {
+    fn new(work: W, tasks: usize) -> Self {
+        let mut pieces = Self { rest: std::array::from_fn(|_| None), count: 0 };
+        pieces.push((work, tasks));
+        pieces
+    }
+
+    fn push(&mut self, share: Share<W>) {
+        self.rest[self.count] = Some(share);
+        self.count += 1;
+    }
+}
+
+impl<W: Split> Iterator for Pieces<W> {
+    type Item = W;
+
+    fn next(&mut self) -> Option<W> {
+        self.count = self.count.checked_sub(1)?;
+        let mut share = self.rest[self.count].take()?;
+        loop {
+            match split(share.0, share.1) {
+                (left, Some(right)) => {
+                    self.push(right);
+                    share = left;
+                }
+                (whole, None) => return Some(whole.0),
+            }
+        }
+    }
 }
 
 struct Indices {

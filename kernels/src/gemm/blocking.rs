@@ -31,12 +31,17 @@ impl Blocking {
     /// large the matrices are that strides of zero describe.
     pub const MOST: usize = 1 << 14;
 
-    /// Sizes for elements of `size` bytes and tiles of `cols` columns.
-    pub(super) fn new(size: usize, cols: usize, caches: Caches) -> Self {
-        let kc = K_BYTES / size;
+    /// Sizes for elements of `size` bytes, tiles of `cols` columns and `k` steps.
+    pub(super) fn new(size: usize, cols: usize, k: usize, caches: Caches) -> Self {
+        let kc = Self::even_steps(k, K_BYTES / size);
         // 40 % of the second level: the A panel, C and the next panels want the rest.
         let columns = caches.l2 * 2 / 5 / (kc * size);
         Self { kc, mc: A_BYTES / (kc * size), nc: (columns / cols).max(1) * cols }
+    }
+
+    /// Rows of A in blocks of `kc` steps that stay in the second-level cache beside B and C.
+    pub(super) fn near_rows(size: usize, kc: usize, caches: Caches) -> usize {
+        (caches.l2 / 8 / (kc * size)).clamp(1, Self::MOST)
     }
 
     /// Sizes for tiles of bf16 with panels of 32 columns of B.
@@ -60,8 +65,13 @@ impl Blocking {
     /// The same with every size from 1 to [`MOST`](Self::MOST) and `kc` cutting `k` evenly.
     pub(super) fn fitted(self, k: usize) -> Self {
         let [kc, mc, nc] = [self.kc, self.mc, self.nc].map(|size| size.clamp(1, Self::MOST));
+        Self { kc: Self::even_steps(k, kc), mc, nc }
+    }
+
+    /// `k` cut evenly into the fewest blocks of at most `kc` steps.
+    fn even_steps(k: usize, kc: usize) -> usize {
         let blocks = k.div_ceil(kc).max(1);
-        Self { kc: k.div_ceil(blocks).max(1), mc, nc }
+        k.div_ceil(blocks).max(1)
     }
 }
 
@@ -163,10 +173,13 @@ mod tests {
         assert_eq!(tiles.wide(10), tiles);
         let least = Blocking::of_tiles(Caches { l1: 1 << 10, l2: 4 << 10 });
         assert_eq!(least, Blocking { kc: 32, mc: 32, nc: 32 });
-        let f32_blocks = Blocking::new(4, 48, caches);
+        let f32_blocks = Blocking::new(4, 48, 1 << 20, caches);
         assert_eq!(f32_blocks.kc, 1024);
         assert_eq!(f32_blocks.nc % 48, 0);
         assert!(f32_blocks.nc * f32_blocks.kc * 4 <= caches.l2 / 2);
+        assert_eq!(Blocking::new(4, 48, 1025, caches).kc, 513);
+        let few_steps = Blocking::new(4, 48, 32, caches);
+        assert!(few_steps.nc > 30 * f32_blocks.nc && few_steps.nc * 32 * 4 <= caches.l2 / 2);
         assert_eq!(
             Blocking { kc: 100, mc: 0, nc: 0 }.fitted(201),
             Blocking { kc: 67, mc: 1, nc: 1 }

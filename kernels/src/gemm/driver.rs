@@ -1,5 +1,4 @@
-//! The loops around the register tile, for one rectangle of C on one thread, and the cutting of C
-//! into such rectangles.
+//! The loops around the register tile, for one rectangle of C on one thread.
 //!
 //! ```text
 //!   rows: for each block of mc rows of A
@@ -8,81 +7,29 @@
 //!         panel: for each panel of A (ROWS x kc)      stays in the first level
 //!           tile: for each panel of B (kc x COLS)     passes by
 //! ```
-//!
-//! Threads get rectangles of C and share nothing, so k is never split between them and the chain of
-//! operations behind each element is the same for any number of threads.
 
-use super::blocking::{Blocking, even_pieces, panels, whole_panels};
+use super::blocking::{Blocking, even_pieces, panels};
+use super::dots::Dots;
 use super::element::Element;
 use super::epilogue::{Finish, Store};
 use super::gemv::RowTimesMatrix;
 use super::microkernel::{TileArgs, TileFn, TileTable};
 use super::pack::{pack_columns, pack_rows};
-use super::plan::{Operand, Packing, Problem, Source};
+use super::plan::{Method, Operand, Problem, Source};
+use super::region::Region;
+use super::scatter::{Gather, Scatter};
 use crate::buffer::with_scratch;
-use crate::parallel::Split;
-use crate::simd::{Float, Kernel, Simd};
-
-/// A rectangle of C with all that is needed to compute it.
-#[derive(Clone, Copy)]
-pub(super) struct Region<'a, E: Element> {
-    pub(super) problem: Problem<'a, E>,
-    /// Row and column of C where the rectangle starts.
-    pub(super) origin: [usize; 2],
-    /// Rectangles are cut at multiples of these numbers of rows and columns, whole tiles at least.
-    pub(super) grid: [usize; 2],
-    pub(super) packing: Packing,
-}
-
-// SAFETY: the addresses come from slices borrowed for 'a, A and B shared and C exclusively, and two
-// regions made by `split` write disjoint rectangles of C.
-unsafe impl<E: Element> Send for Region<'_, E> {}
-
-impl<E: Element> Split for Region<'_, E> {
-    fn units(&self) -> usize {
-        self.problem.tiles(self.grid)
-    }
-
-    /// Cuts rows or columns in the proportion of `mid`.
-    fn split(self, mid: usize) -> (Self, Self) {
-        let [rows, cols, k] = self.problem.shape;
-        let tiles = [rows.div_ceil(self.grid[0]), cols.div_ceil(self.grid[1])];
-        let units = tiles[0] * tiles[1];
-        let share = |side: usize| {
-            ((tiles[side] * mid + units / 2) / units * self.grid[side])
-                .min(self.problem.shape[side])
-        };
-        let (at, first_shape, rest_shape) = if self.cuts_rows(tiles) {
-            let cut = match self.packing.a {
-                // Packed panels have the heights that they have in the whole.
-                Source::Prepacked(_) => share(0).min(whole_panels(rows, self.grid[0])),
-                _ => share(0),
-            };
-            ([cut, 0], [cut, cols, k], [rows - cut, cols, k])
-        } else {
-            let cut = share(1);
-            ([0, cut], [rows, cut, k], [rows, cols - cut, k])
-        };
-        let Problem { a, b, c, .. } = self.problem;
-        // Prepacked panels have strides of 0, and are found from the origin of the region.
-        let rest = Problem {
-            a: Operand { start: a.at(at[0], 0), ..a },
-            b: Operand { start: b.at(0, at[1]), ..b },
-            c: Operand { start: c.at(at[0], at[1]), ..c },
-            shape: rest_shape,
-            ..self.problem
-        };
-        let origin = [self.origin[0] + at[0], self.origin[1] + at[1]];
-        let first = Problem { shape: first_shape, ..self.problem };
-        (Self { problem: first, ..self }, Self { problem: rest, origin, ..self })
-    }
-}
+use crate::dispatch::caches;
+use crate::simd::{Float, Kernel, LINE, Simd, Streaming};
 
 impl<E: Element> Kernel<E::Sum> for Region<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<E::Sum>>(self, simd: S) {
+        if self.packing.method == Method::Dots {
+            return simd.call(Dots { region: &self });
+        }
         let [rows, cols, k] = self.problem.shape;
         let Blocking { kc, mc, nc } = self.packing.blocking;
         let a_len = if self.packing.a == Source::Pack { mc.min(rows) * kc.min(k) } else { 0 };
@@ -102,22 +49,13 @@ impl<E: Element> Kernel<E::Sum> for Region<'_, E> {
 }
 
 impl<E: Element> Region<'_, E> {
-    /// Whether to cut rows rather than columns: both parts pack their own copy of what they share,
-    /// so the cut goes through a side whose operand is packed, if the other one is not.
-    fn cuts_rows(&self, tiles: [usize; 2]) -> bool {
-        match (self.packing.a, self.packing.b) {
-            _ if tiles[0] < 2 || tiles[1] < 2 => tiles[0] >= tiles[1],
-            (Source::InPlace, Source::Pack) if tiles[1] >= 4 => false,
-            (Source::Pack, Source::InPlace) if tiles[0] >= 4 => true,
-            _ => self.problem.shape[0] >= self.problem.shape[1],
-        }
-    }
-
     /// The three outer loops. `scratch`: where A and B are packed; `most`: panels of B at once.
     fn blocks<S: Simd<E::Sum>>(&self, simd: S, scratch: [*mut E::Sum; 2], most: usize) {
         let Problem { a, b, c, shape: [rows, cols, k], ref store } = self.problem;
         let panel_cols = TileTable::<S, E::Sum>::COLS;
         let Blocking { kc, mc, .. } = self.packing.blocking;
+        let leave = self.streams.then(Streaming::new);
+        debug_assert!(!self.streams || c.start.addr().is_multiple_of(LINE));
         // Loop 5: blocks of rows of A and C.
         for (row, rows) in even_pieces(rows, mc) {
             // Loop 4: blocks of k. C collects them, in ascending order; an empty k has one empty
@@ -153,6 +91,7 @@ impl<E: Element> Region<'_, E> {
                         origin: [self.origin[0] + row, self.origin[1] + col],
                         scale: store.scale(step == 0),
                         finish: (step + steps == k && !store.is_plain()).then_some(store),
+                        leave: leave.as_ref(),
                     };
                     block.tiles(simd);
                 }
@@ -176,6 +115,8 @@ pub(super) struct Block<'a, T> {
     pub(super) scale: [T; 2],
     /// What follows the store, if anything does and this is the last block of k.
     pub(super) finish: Option<&'a Store<'a, T>>,
+    /// Leave to write C past the caches.
+    pub(super) leave: Option<&'a Streaming>,
 }
 
 impl<T: Float> Block<'_, T> {
@@ -198,9 +139,14 @@ impl<T: Float> Block<'_, T> {
             return self.row(simd);
         }
         let vectors = cols.div_ceil(S::LANES);
-        let whole = vectors / TileTable::<S, T>::VECTORS * TileTable::<S, T>::VECTORS;
+        let most = TileTable::<S, T>::VECTORS;
+        let whole = vectors / most * most;
+        if whole > 0 && whole < vectors && self.a_is_far() {
+            return self.tiles_in_one_pass(simd, whole);
+        }
+        // Narrow tiles may be taller.
         if whole > 0 {
-            self.tiles_of(simd, [0, whole], TileTable::<S, T>::VECTORS);
+            self.tiles_of(simd, [0, whole], most);
         }
         if whole < vectors {
             self.tiles_of(simd, [whole, vectors], vectors - whole);
@@ -216,6 +162,23 @@ impl<T: Float> Block<'_, T> {
             for vector in (first..end).step_by(wide) {
                 self.tile_at(simd, [row, vector * S::LANES], [height, wide]);
             }
+        }
+    }
+
+    /// Whether A does not stay in the second-level cache beside B: a second pass would fetch it again.
+    fn a_is_far(&self) -> bool {
+        let [rows, _, k] = self.shape;
+        rows.saturating_mul(k).saturating_mul(size_of::<T>()) > caches().l2 / 4
+    }
+
+    /// The same for all columns, of which `whole` vectors fill the widest tiles.
+    fn tiles_in_one_pass<S: Simd<T>>(&self, simd: S, whole: usize) {
+        let (most, vectors) = (TileTable::<S, T>::VECTORS, self.shape[1].div_ceil(S::LANES));
+        for (row, height) in panels(self.shape[0], TileTable::<S, T>::ROWS) {
+            for vector in (0..whole).step_by(most) {
+                self.tile_at(simd, [row, vector * S::LANES], [height, most]);
+            }
+            self.tile_at(simd, [row, whole * S::LANES], [height, vectors - whole]);
         }
     }
 
@@ -244,6 +207,7 @@ impl<T: Float> Block<'_, T> {
             c_stride: self.c.strides[0],
             last: width.min(cols - col) - (width - S::LANES),
             scale: self.scale,
+            leave: self.leave,
         };
         self.tile(simd, args, [height, wide], [row, col]);
     }
@@ -253,7 +217,7 @@ impl<T: Float> Block<'_, T> {
     fn tile<S: Simd<T>>(
         &self,
         simd: S,
-        args: TileArgs<T>,
+        args: TileArgs<'_, T>,
         [height, vectors]: [usize; 2],
         at: [usize; 2],
     ) {
@@ -318,7 +282,7 @@ impl<T: Float> Block<'_, T> {
     fn scattered_tile<S: Simd<T>>(
         &self,
         simd: S,
-        mut args: TileArgs<T>,
+        mut args: TileArgs<'_, T>,
         [height, width]: [usize; 2],
         tile: TileFn<S, T>,
         at: [usize; 2],
@@ -327,20 +291,16 @@ impl<T: Float> Block<'_, T> {
         const MOST: usize = 14 * 2 * 16;
         let c = Operand { start: args.c.cast_const(), ..self.c };
         let mut copy = [T::ZERO; MOST];
-        let copy = &mut copy[..height * width];
+        // Whole vectors, so that squares of them can be turned.
+        let stride = width.next_multiple_of(S::LANES);
+        let size = [height, width];
         if self.scale[1] != T::ZERO {
-            for (at, value) in copy.iter_mut().enumerate() {
-                // SAFETY: element (at / width, at % width) of this tile of C.
-                *value = unsafe { *c.at(at / width, at % width) };
-            }
+            simd.call(Gather { copy: &mut copy[..height * stride], size, c });
         }
-        (args.c, args.c_stride) = (copy.as_mut_ptr(), width);
+        (args.c, args.c_stride, args.leave) = (copy.as_mut_ptr(), stride, None);
         // SAFETY: A and B as in `tile`; the copy has room for the whole tile.
         unsafe { tile(simd, &args) };
         self.finish(simd, (args.c, args.c_stride), [height, width], at);
-        for (at, &value) in copy.iter().enumerate() {
-            // SAFETY: element (at / width, at % width) of this tile of C.
-            unsafe { *c.at(at / width, at % width).cast_mut() = value };
-        }
+        simd.call(Scatter { copy: &copy[..height * stride], size, c });
     }
 }

@@ -16,10 +16,10 @@
 use std::hint::black_box;
 use std::marker::PhantomData;
 
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::{Float, Kernel, Simd, Streaming};
 
 /// Where a tile reads and writes. Strides are in elements.
-pub(super) struct TileArgs<T> {
+pub(super) struct TileArgs<'a, T> {
     /// First element of the tile's rows of A.
     pub(super) a: *const T,
     /// Distance between rows of A, and between steps of k.
@@ -38,19 +38,21 @@ pub(super) struct TileArgs<T> {
     pub(super) last: usize,
     /// Factors of the product and of the old C; C is not read where the second is zero.
     pub(super) scale: [T; 2],
+    /// Leave to write whole vectors past the caches; the rows of C are aligned to them then.
+    pub(super) leave: Option<&'a Streaming>,
 }
 
 /// A tile of fixed size. `FULL`: the last vector is whole. `PACKED`: A is a panel of `ROWS`
 /// contiguous values per step.
 struct Tile<'a, T, const ROWS: usize, const VECTORS: usize, const FULL: bool, const PACKED: bool> {
-    args: &'a TileArgs<T>,
+    args: &'a TileArgs<'a, T>,
 }
 
 /// A compiled tile.
 ///
 /// # Safety
 /// The addresses in the arguments must be readable (A, B) and writable (C) over the whole tile.
-pub(super) type TileFn<S, T> = unsafe fn(S, &TileArgs<T>);
+pub(super) type TileFn<S, T> = unsafe fn(S, &TileArgs<'_, T>);
 
 /// The sizes of tile that exist for one instruction set, by its number of registers: accumulators,
 /// one row of B and one broadcast of A must fit.
@@ -171,7 +173,7 @@ unsafe fn enter<
     const PACKED: bool,
 >(
     simd: S,
-    args: &TileArgs<T>,
+    args: &TileArgs<'_, T>,
 ) {
     simd.call(Tile::<T, ROWS, VECTORS, FULL, PACKED> { args });
 }
@@ -227,6 +229,9 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         // SAFETY: the caller vouches for the tile of C; `tail` covers its last columns.
         unsafe {
             if args.scale[1] == T::ZERO {
+                if FULL && let Some(leave) = args.leave {
+                    return Self::stream(simd, args, &sums, leave);
+                }
                 Self::store::<S, false>(simd, args, &sums, tail);
             } else {
                 Self::store::<S, true>(simd, args, &sums, tail);
@@ -287,7 +292,7 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
     #[inline(always)]
     unsafe fn store<S: Simd<T>, const ADD: bool>(
         simd: S,
-        args: &TileArgs<T>,
+        args: &TileArgs<'_, T>,
         sums: &[[S::V; VECTORS]; ROWS],
         tail: S::Tail,
     ) {
@@ -310,6 +315,27 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
                         simd.store_tail(value, place, tail);
                     }
                 }
+            }
+        }
+    }
+
+    /// Writes `scale[0] * sums` past the caches.
+    ///
+    /// # Safety
+    /// The tile of C in `args` must be writable, and every row of it aligned to a vector.
+    #[inline(always)]
+    unsafe fn stream<S: Simd<T>>(
+        simd: S,
+        args: &TileArgs<'_, T>,
+        sums: &[[S::V; VECTORS]; ROWS],
+        leave: &Streaming,
+    ) {
+        let alpha = simd.splat(args.scale[0]);
+        for (i, row) in sums.iter().enumerate() {
+            for (j, &sum) in row.iter().enumerate() {
+                let place = args.c.wrapping_add(i * args.c_stride + j * S::LANES);
+                // SAFETY: the caller vouches for the tile of C.
+                unsafe { simd.stream_ptr(simd.mul(alpha, sum), place, leave) };
             }
         }
     }

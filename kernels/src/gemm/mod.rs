@@ -3,13 +3,17 @@
 //!
 //! * [`blocking`]: how large the blocks are; pure arithmetic.
 //! * [`plan`]: the operands, and what is packed and cut.
+//! * [`cost`]: what one way of computing a product costs, and another.
 //! * [`pack`]: copies blocks of the operands into the order the tiles read.
 //! * [`microkernel`]: the register tile.
 //! * [`epilogue`]: what happens to a finished tile in the same store.
 //! * [`moments`]: statistics of the columns of C, taken while it is stored.
+//! * [`scatter`]: tiles of a C whose columns are not neighbours.
 //! * [`gemv`]: a single row, which packs nothing.
+//! * [`dots`]: a few rows and contiguous columns of B: dot products, which pack nothing either.
 //! * [`packed`]: operands packed once for many products.
 //! * [`driver`]: the loops around the tile.
+//! * [`region`]: rectangles of C, and how they are cut.
 //! * [`batched`]: many products of one shape.
 //! * [`element`]: the types of operands, and which machinery multiplies them.
 //! * [`report`]: what a user is told of a plan.
@@ -21,6 +25,9 @@ mod amx;
 #[allow(unsafe_code)]
 mod batched;
 mod blocking;
+mod cost;
+#[allow(unsafe_code)]
+mod dots;
 #[allow(unsafe_code)]
 mod driver;
 mod element;
@@ -35,7 +42,11 @@ mod moments;
 mod pack;
 mod packed;
 mod plan;
+#[allow(unsafe_code)]
+mod region;
 mod report;
+#[allow(unsafe_code)]
+mod scatter;
 
 pub use batched::BatchedGemm;
 pub use blocking::Blocking;
@@ -92,9 +103,12 @@ pub fn gemm<T: Float, E: SumsTo<T>>(
 /// half of it, are summed in `T`, of which C is made. Scale and residual add one rounding each to those
 /// of the plain product.
 ///
-/// Row `i` of C has the same bits in a batch of any number of rows, alone too, with operands packed
-/// beforehand or not, on any number of threads and at any alignment: the chain of operations behind an
-/// element depends on k and on the path alone, unless [`blocking`](Self::blocking) forces another `kc`.
+/// C has the same bits on any number of threads and at any alignment, and an element the same ones
+/// wherever it lies in C: the chain of operations behind it depends on k, on the path and on the
+/// method, which shapes and strides decide. Where the method is fixed too, by
+/// [`batch_invariant`](Self::batch_invariant), row `i` of C has the same bits in a batch of any number
+/// of rows, alone too, and with operands packed beforehand. Forced [`blocking`](Self::blocking) may bring
+/// another `kc`, and other bits.
 ///
 /// ```
 /// use tilewise_kernels::{Exec, Gemm, MatMut, MatRef, bf16};
@@ -113,6 +127,7 @@ pub struct Gemm<'a, T, E = T> {
     beta: T,
     after: After<'a, T>,
     blocking: Option<Blocking>,
+    invariant: bool,
 }
 
 impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
@@ -189,7 +204,7 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
             ));
         }
         let (alpha, beta) = (T::ONE, T::ZERO);
-        Ok(Self { a, b, alpha, beta, after: After::NOTHING, blocking: None })
+        Ok(Self { a, b, alpha, beta, after: After::NOTHING, blocking: None, invariant: false })
     }
 
     /// Scales the product.
@@ -238,6 +253,15 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     pub fn activation(mut self, f: Activation) -> Self {
         self.after.activation = f;
         self
+    }
+
+    /// Whether row `i` of C has the same bits for any number of rows, and with operands packed
+    /// beforehand or not. It costs time where a few rows meet a B whose columns are contiguous: dot
+    /// products are faster there, and take their sums in another order.
+    #[must_use]
+    #[inline]
+    pub fn batch_invariant(self, wanted: bool) -> Self {
+        Self { invariant: wanted, ..self }
     }
 
     /// Forces block sizes, for tests and tuning; they are computed where this is not called.
@@ -325,7 +349,7 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         if prepacked == [None; 2] {
             problem = problem.along_columns();
         }
-        Multiply { problem, forced: self.blocking, prepacked, par }
+        Multiply { problem, forced: self.blocking, prepacked, invariant: self.invariant, par }
     }
 }
 

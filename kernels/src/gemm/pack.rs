@@ -23,17 +23,9 @@ pub(super) fn pack_rows<S: Simd<E::Sum>, E: Element>(
     [rows, steps]: [usize; 2],
     to: *mut E::Sum,
 ) -> Operand<E::Sum> {
-    for (row, height) in panels(rows, TileTable::<S, E::Sum>::ROWS) {
-        simd.call(Panel {
-            from: a.at(row, 0),
-            lane_stride: a.strides[0],
-            step_stride: a.strides[1],
-            lanes: height,
-            width: height,
-            steps,
-            to: to.wrapping_add(row * steps),
-        });
-    }
+    let lanes = Lanes { from: a.start, strides: a.strides, steps, to };
+    let panels = panels(rows, TileTable::<S, E::Sum>::ROWS);
+    lanes.pack(simd, panels.map(|(row, height)| [row, height, height]));
     Operand { start: to, strides: [0, 0] }
 }
 
@@ -44,38 +36,133 @@ pub(super) fn pack_columns<S: Simd<E::Sum>, E: Element>(
     [steps, cols]: [usize; 2],
     to: *mut E::Sum,
 ) -> Operand<E::Sum> {
-    for (vector, vectors) in strips(cols.div_ceil(S::LANES), TileTable::<S, E::Sum>::VECTORS) {
-        let col = vector * S::LANES;
-        let width = vectors * S::LANES;
-        simd.call(Panel {
-            from: b.at(0, col),
-            lane_stride: b.strides[1],
-            step_stride: b.strides[0],
-            lanes: width.min(cols - col),
-            width,
-            steps,
-            to: to.wrapping_add(col * steps),
-        });
-    }
+    let [step_stride, lane_stride] = b.strides;
+    let lanes = Lanes { from: b.start, strides: [lane_stride, step_stride], steps, to };
+    let panels = strips(cols.div_ceil(S::LANES), TileTable::<S, E::Sum>::VECTORS);
+    lanes.pack(
+        simd,
+        panels.map(|(vector, vectors)| {
+            let (first, width) = (vector * S::LANES, vectors * S::LANES);
+            [first, width.min(cols - first), width]
+        }),
+    );
     Operand { start: to, strides: [0, 0] }
 }
 
-/// A panel to pack: `lanes x steps` values, written step by step.
-pub(super) struct Panel<E: Element> {
+/// Panels that are packed side by side: their steps lie in one stretch of the operand, which memory
+/// serves faster than as many short ones, each on a page of its own.
+const SIDE_BY_SIDE: usize = 32;
+
+/// Lanes of a block to be packed: columns of B or rows of A.
+struct Lanes<E: Element> {
     /// The value of lane 0 at step 0.
-    pub(super) from: *const E,
-    /// Distance between lanes (columns of B, rows of A).
-    pub(super) lane_stride: usize,
-    /// Distance between steps of k.
-    pub(super) step_stride: usize,
-    /// Lanes that exist.
-    pub(super) lanes: usize,
-    /// Lanes per step in the packed panel; those beyond `lanes` become zero.
-    pub(super) width: usize,
+    from: *const E,
+    /// Distance between lanes, and between steps.
+    strides: [usize; 2],
     /// Steps of k.
-    pub(super) steps: usize,
+    steps: usize,
+    /// Where the panels go, one after the other.
+    to: *mut E::Sum,
+}
+
+impl<E: Element> Lanes<E> {
+    /// Packs `panels`: first lane, lanes that exist, and lanes per step with padding, which becomes
+    /// zero. All but the last have no padding.
+    #[inline(always)]
+    fn pack<S: Simd<E::Sum>>(&self, simd: S, mut panels: impl Iterator<Item = [usize; 3]>) {
+        if self.strides[0] != 1 || !E::IN_PLACE {
+            for panel in panels {
+                simd.call(self.panel(panel));
+            }
+            return;
+        }
+        let mut next = panels.next();
+        while let Some([first, lanes, width]) = next {
+            let mut count = 1;
+            next = panels.next();
+            while count < SIDE_BY_SIDE && next.is_some_and(|next| next[1..] == [lanes, width]) {
+                count += 1;
+                next = panels.next();
+            }
+            simd.call(SideBySide { lanes: self, first, count, size: [lanes, width] });
+        }
+    }
+
+    fn panel(&self, [first, lanes, width]: [usize; 3]) -> Panel<E> {
+        let [lane_stride, step_stride] = self.strides;
+        Panel {
+            from: self.from.wrapping_add(first * lane_stride),
+            lane_stride,
+            step_stride,
+            lanes,
+            width,
+            steps: self.steps,
+            to: self.to.wrapping_add(first * self.steps),
+        }
+    }
+}
+
+/// Panels of one size whose lanes are neighbours: every step of each is a contiguous copy.
+struct SideBySide<'a, E: Element> {
+    lanes: &'a Lanes<E>,
+    /// The first lane.
+    first: usize,
+    /// How many panels.
+    count: usize,
+    /// Lanes of a panel, and the same with padding.
+    size: [usize; 2],
+}
+
+impl<E: Element> Kernel<E::Sum> for SideBySide<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<E::Sum>>(self, simd: S) {
+        let Lanes { strides: [_, step_stride], steps, to, .. } = *self.lanes;
+        let [lanes, width] = self.size;
+        let whole = lanes / S::LANES * S::LANES;
+        let (rest, padded) = (simd.tail(lanes - whole), simd.tail((width - whole).min(S::LANES)));
+        let mut from = self.lanes.from.cast::<E::Sum>().wrapping_add(self.first);
+        let mut to = to.wrapping_add(self.first * steps);
+        for _ in 0..steps {
+            let (mut from_panel, mut to_panel) = (from, to);
+            for _ in 0..self.count {
+                // SAFETY: the caller of `pack` vouches for the lanes and for the room of the panels;
+                // `rest` ends at the last lane that exists, `padded` at the end of the packed step.
+                unsafe {
+                    for lane in (0..whole).step_by(S::LANES) {
+                        simd.store_ptr(simd.load_ptr(from_panel.add(lane)), to_panel.add(lane));
+                    }
+                    if whole < width {
+                        let values = simd.load_tail(from_panel.wrapping_add(whole), rest);
+                        simd.store_tail(values, to_panel.add(whole), padded);
+                    }
+                }
+                from_panel = from_panel.wrapping_add(lanes);
+                to_panel = to_panel.wrapping_add(width * steps);
+            }
+            from = from.wrapping_add(step_stride);
+            to = to.wrapping_add(width);
+        }
+    }
+}
+
+/// A panel to pack: `lanes x steps` values, written step by step.
+struct Panel<E: Element> {
+    /// The value of lane 0 at step 0.
+    from: *const E,
+    /// Distance between lanes (columns of B, rows of A).
+    lane_stride: usize,
+    /// Distance between steps of k.
+    step_stride: usize,
+    /// Lanes that exist.
+    lanes: usize,
+    /// Lanes per step in the packed panel; those beyond `lanes` become zero.
+    width: usize,
+    /// Steps of k.
+    steps: usize,
     /// Where `width * steps` values go.
-    pub(super) to: *mut E::Sum,
+    to: *mut E::Sum,
 }
 
 impl<E: Element> Kernel<E::Sum> for Panel<E> {
@@ -83,9 +170,7 @@ impl<E: Element> Kernel<E::Sum> for Panel<E> {
 
     #[inline(always)]
     fn run<S: Simd<E::Sum>>(self, simd: S) {
-        if self.lane_stride == 1 && E::IN_PLACE {
-            self.copy_rows(simd);
-        } else if self.lane_stride == 1 {
+        if self.lane_stride == 1 {
             self.widen_rows();
         } else if self.step_stride == 1 {
             self.transpose(simd);
@@ -96,33 +181,6 @@ impl<E: Element> Kernel<E::Sum> for Panel<E> {
 }
 
 impl<E: Element> Panel<E> {
-    /// Lanes are neighbours: every step is a contiguous copy.
-    #[inline(always)]
-    fn copy_rows<S: Simd<E::Sum>>(&self, simd: S) {
-        let (mut from, mut to) = (self.from.cast::<E::Sum>(), self.to);
-        let whole = self.lanes / S::LANES * S::LANES;
-        let tail = simd.tail(self.lanes - whole);
-        let padded = simd.tail((self.width - whole).min(S::LANES));
-        for _ in 0..self.steps {
-            // SAFETY: the caller of the kernel vouches for both panels; `tail` ends at the last
-            // lane that exists, `padded` at the end of the packed step.
-            unsafe {
-                for lane in (0..whole).step_by(S::LANES) {
-                    simd.store_ptr(simd.load_ptr(from.add(lane)), to.add(lane));
-                }
-                if whole < self.width {
-                    simd.store_tail(
-                        simd.load_tail(from.wrapping_add(whole), tail),
-                        to.add(whole),
-                        padded,
-                    );
-                }
-            }
-            from = from.wrapping_add(self.step_stride);
-            to = to.wrapping_add(self.width);
-        }
-    }
-
     /// Lanes are neighbours: every step is widened in one loop, which the compiler makes vectors of.
     #[inline(always)]
     fn widen_rows(&self) {

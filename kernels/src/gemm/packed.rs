@@ -17,14 +17,16 @@ use crate::view::MatRef;
 
 /// A left operand A, `m x k`, packed into panels for one instruction set.
 ///
-/// A product with it gives the same bits as with the matrix it was made from. It takes the memory of
+/// A product with it gives the same bits as a [`batch_invariant`](super::Gemm::batch_invariant) one with the
+/// matrix it was made from. It takes the memory of
 /// A; halves for vector paths take that of `f32`, and for `amx` their own with rows rounded up to 16
 /// and columns to 32.
 pub struct PackedA<E>(Panels<E>);
 
 /// A right operand B, `k x n`, packed into panels for one instruction set.
 ///
-/// A product with it gives the same bits as with the matrix it was made from. It takes the memory
+/// A product with it gives the same bits as a [`batch_invariant`](super::Gemm::batch_invariant) one with the
+/// matrix it was made from. It takes the memory
 /// of B, its columns rounded up to whole vectors; halves for vector paths take that of `f32`, and
 /// for `amx` their own with columns rounded up to 16 and rows to 32.
 pub struct PackedB<E>(Panels<E>);
@@ -232,7 +234,7 @@ pub(super) fn layout<E: Element>(
         Side::B => lanes.checked_next_multiple_of(vector)?,
     };
     let size = padded.checked_mul(k)?.checked_mul(size_of::<E::Sum>() / size_of::<E>())?;
-    let kc = Blocking::new(size_of::<E::Sum>(), cols, caches()).fitted(k).kc;
+    let kc = Blocking::new(size_of::<E::Sum>(), cols, k, caches()).kc;
     Some(([kc, padded], size))
 }
 

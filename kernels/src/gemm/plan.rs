@@ -1,21 +1,25 @@
 //! What is computed and how: the operands, and the choice of packing, blocks and tasks.
 
 use super::blocking::{Blocking, K_BYTES};
-use super::driver::{Block, Region};
+use super::driver::Block;
 use super::element::Element;
 use super::epilogue::Store;
 use super::microkernel::TileTable;
-use crate::dispatch::caches;
-use crate::parallel::Par;
-use crate::simd::{Kernel, Simd};
+use super::region::Region;
+use crate::dispatch::{caches, outgrows_cache};
+use crate::parallel::{Par, Split};
+use crate::simd::{Float, Kernel, LINE, Simd};
 use crate::view::MatRef;
 
 /// Bytes of a B that no second-level cache holds.
 const LARGE_B_BYTES: usize = 2 << 20;
 
-/// Multiply-adds that one thread should have: about 20 microseconds of work, several times what it
-/// takes to wake another thread.
-pub(super) const GRAIN: usize = 1 << 21;
+/// Multiply-adds that one thread should have: about 40 microseconds of work, which a virtual machine
+/// may take to wake another thread.
+pub(super) const GRAIN: usize = 1 << 22;
+
+/// Steps of k beyond which writing C takes no noticeable part of the time.
+const MOST_STREAMED_STEPS: usize = 256;
 
 /// Bytes of an unpacked B that stay in the first-level cache beside the rows of A.
 const SMALL_B_BYTES: usize = 96 << 10;
@@ -89,12 +93,32 @@ impl Source {
     }
 }
 
+/// What computes the elements of C.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// Register tiles; a single row of them where that is all there is.
+    Tiles,
+    /// Dot products of contiguous runs.
+    Dots,
+}
+
 /// Where the operands are read, and in blocks of which sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Packing {
+    pub(super) method: Method,
     pub(super) blocking: Blocking,
     pub(super) a: Source,
     pub(super) b: Source,
+}
+
+impl Packing {
+    /// Nothing is packed, and nothing cut into blocks.
+    const DOTS: Self = Self {
+        method: Method::Dots,
+        blocking: Blocking { kc: usize::MAX, mc: usize::MAX, nc: usize::MAX },
+        a: Source::InPlace,
+        b: Source::InPlace,
+    };
 }
 
 impl<E: Element> Problem<'_, E> {
@@ -159,31 +183,34 @@ impl<E: Element> Problem<'_, E> {
         let b_is_large = n.saturating_mul(k).saturating_mul(size) > LARGE_B_BYTES;
         let enough_rows = m > if b_is_large { tile[0] } else { 4 * tile[0] };
         let pack_b = !b_contiguous || (enough_rows && !b_fits);
-        // A row-major A is read in order along k, a few rows at a time.
+        // A row-major A is read in order along k, a few rows at a time. Any other costs a cache line
+        // per step, which serves the tiles beside only while it stays in the first level.
         let stride = self.a.strides[1];
         let a_in_order = stride == 1 || stays_in_first_level(k, stride.saturating_mul(size));
-        [n > tile[1] && m > 1 && !a_in_order, pack_b]
+        [n > 4 && m > tile[0] && !a_in_order, pack_b]
     }
 
     /// The blocks and what is packed; everything is where block sizes are forced.
     pub(super) fn packing(&self, tile: [usize; 2], forced: Option<Blocking>) -> Packing {
+        let k = self.shape[2];
         let [a, b] = if forced.is_some() { [true; 2] } else { self.packs(tile) };
         let wanted =
-            forced.unwrap_or_else(|| Blocking::new(size_of::<E::Sum>(), tile[1], caches()));
-        let mut blocking = wanted.fitted(self.shape[2]);
-        if !b {
-            // Nothing has to fit: rows of B are read as far as they go.
-            blocking.nc = usize::MAX;
+            forced.unwrap_or_else(|| Blocking::new(size_of::<E::Sum>(), tile[1], k, caches()));
+        let mut blocking = wanted.fitted(k);
+        if a && !b {
+            // Nothing is packed again for the next rows: few enough that they stay near.
+            blocking.mc = Blocking::near_rows(size_of::<E::Sum>(), blocking.kc, caches());
         }
-        Packing { blocking, a: Source::pack_if(a), b: Source::pack_if(b) }
+        Packing { method: Method::Tiles, blocking, a: Source::pack_if(a), b: Source::pack_if(b) }
     }
 
     /// The same where A, B or both were packed before.
     pub(super) fn packing_of_prepacked(&self, tile: [usize; 2], packed: Prepacked) -> Packing {
         let [pack_a, mut pack_b] = self.packs(tile);
-        let mut blocking = Blocking::new(size_of::<E::Sum>(), tile[1], caches());
         // Both have the same blocks of k.
-        blocking.kc = packed.into_iter().flatten().map(|[kc, _]| kc).next().unwrap_or(blocking.kc);
+        let kc = packed.into_iter().flatten().map(|[kc, _]| kc).next().unwrap_or(self.shape[2]);
+        let mut blocking =
+            Blocking { kc, ..Blocking::new(size_of::<E::Sum>(), tile[1], kc, caches()) };
         let source = |packed: Option<[usize; 2]>, pack| {
             packed.map_or(Source::pack_if(pack), |[_, all]| Source::Prepacked(all))
         };
@@ -194,28 +221,62 @@ impl<E: Element> Problem<'_, E> {
             pack_b |= self.b.strides[1] != 1 && self.shape[1] > 1;
         }
         let b = source(packed[1], pack_b);
-        if b == Source::InPlace {
-            blocking.nc = usize::MAX;
+        Packing { method: Method::Tiles, blocking, a: source(packed[0], pack_a), b }
+    }
+
+    /// How to compute this, and whether to compute the transposed product instead.
+    #[inline(always)]
+    fn best(&self, lanes: usize, tile: [usize; 2], invariant: bool) -> (Method, bool) {
+        if self.b.strides[0] != 1 && self.a.strides[0] != 1 {
+            // Both lie as the tiles read them.
+            return (Method::Tiles, false);
         }
-        Packing { blocking, a: source(packed[0], pack_a), b }
+        self.cheapest(lanes, tile, invariant)
     }
 
-    /// Tiles that make up [`GRAIN`].
-    pub(super) fn grain(&self, tile: [usize; 2]) -> usize {
-        GRAIN.div_ceil((tile[0] * tile[1]).saturating_mul(self.shape[2].max(1)))
+    #[inline(never)]
+    fn cheapest(&self, lanes: usize, tile: [usize; 2], invariant: bool) -> (Method, bool) {
+        let [m, n, _] = self.shape;
+        let turned = self.t();
+        let sums = [self, &turned].map(|problem| problem.cost_of_tiles(lanes, tile));
+        // The fewer rows, the more products does each load of a column serve.
+        let narrow = if m <= n { self } else { &turned };
+        match narrow.cost_of_dots(lanes) {
+            Some(cost) if !invariant && sums.iter().all(|&sums| cost < sums) => {
+                (Method::Dots, m > n)
+            }
+            _ => {
+                let stores = [self, &turned].map(|problem| problem.cost_of_stores(lanes));
+                (Method::Tiles, sums[1] + stores[1] < sums[0] + stores[0])
+            }
+        }
     }
 
-    /// Whether one thread computes this from the operands as they lie, in one block.
+    /// Whether C is better written past the caches: it is not read, leaves them before anyone reads it,
+    /// and so few steps precede each store that reading its line first would take as long.
+    fn streams(&self) -> bool {
+        let [m, n, k] = self.shape;
+        let size = size_of::<E::Sum>();
+        let bytes = m.saturating_mul(n).saturating_mul(size);
+        let rows_alike = self.c.strides[0].wrapping_mul(size).is_multiple_of(LINE);
+        k <= MOST_STREAMED_STEPS
+            && self.c.strides[1] == 1
+            && rows_alike
+            && self.store.is_plain()
+            && self.store.beta == E::Sum::ZERO
+            && outgrows_cache(bytes / 16)
+    }
+
+    /// Whether this is one block's work for one thread.
     #[inline]
-    fn is_direct(&self, tile: [usize; 2], par: Par) -> bool {
+    fn is_small(&self, par: Par) -> bool {
+        let work = self.work();
         let serial = match par {
             Par::Serial => true,
             Par::Threads(count) => count <= 1,
-            Par::Auto => self.work() < 2 * GRAIN,
+            Par::Auto => work < 2 * GRAIN,
         };
-        serial
-            && self.shape[2].saturating_mul(size_of::<E>()) <= K_BYTES
-            && self.packs(tile) == [false; 2]
+        serial && work <= GRAIN && self.shape[2].saturating_mul(size_of::<E>()) <= K_BYTES
     }
 }
 
@@ -237,27 +298,53 @@ pub struct Multiply<'a, E: Element> {
     pub(super) problem: Problem<'a, E>,
     pub(super) forced: Option<Blocking>,
     pub(super) prepacked: Prepacked,
+    /// Whether rows must have the same bits however many there are.
+    pub(super) invariant: bool,
     pub(super) par: Par,
 }
 
-impl<E: Element> Multiply<'_, E> {
-    /// Where the operands are read, and in which blocks.
-    pub(super) fn packing(&self, tile: [usize; 2]) -> Packing {
-        match self.prepacked {
-            [None, None] => self.problem.packing(tile, self.forced),
-            packed => self.problem.packing_of_prepacked(tile, packed),
+impl<'a, E: Element> Multiply<'a, E> {
+    /// Whether both operands are as they lie and nothing is forced.
+    #[inline]
+    fn is_free(&self) -> bool {
+        self.forced.is_none() && self.prepacked[0].is_none() && self.prepacked[1].is_none()
+    }
+
+    /// The whole product and how it will be computed on an instruction set.
+    pub(super) fn on<S: Simd<E::Sum>>(&self, _simd: S) -> Region<'a, E> {
+        let tile = [TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS];
+        self.region(tile, self.method(S::LANES, tile))
+    }
+
+    /// The method, and whether to compute the transposed product.
+    #[inline]
+    fn method(&self, lanes: usize, tile: [usize; 2]) -> (Method, bool) {
+        match self.is_free() {
+            true => self.problem.best(lanes, tile, self.invariant),
+            false => (Method::Tiles, false),
         }
     }
 
-    /// Multiples at which C may be cut.
-    pub(super) fn grid(&self, tile: [usize; 2]) -> [usize; 2] {
-        self.problem.store.grid(tile, self.prepacked[0].is_some())
+    /// Whether one thread computes this from the operands as they lie, in one block of tiles.
+    #[inline]
+    fn is_direct(&self, lanes: usize, tile: [usize; 2]) -> bool {
+        self.is_free()
+            && self.problem.is_small(self.par)
+            && self.problem.packs(tile) == [false; 2]
+            && self.problem.best(lanes, tile, self.invariant) == (Method::Tiles, false)
     }
 
-    /// Number of rectangles of C computed at once.
-    pub(super) fn tasks(&self, tile: [usize; 2]) -> usize {
-        let grid = self.grid(tile);
-        self.par.tasks(self.problem.tiles(grid), self.problem.grain(grid))
+    /// The whole product and how it will be computed with a method and tiles of a size.
+    fn region(&self, tile: [usize; 2], (method, turned): (Method, bool)) -> Region<'a, E> {
+        let problem = if turned { self.problem.t() } else { self.problem };
+        let packing = match (method, self.prepacked) {
+            (Method::Dots, _) => Packing::DOTS,
+            (_, [None, None]) => problem.packing(tile, self.forced),
+            (_, packed) => problem.packing_of_prepacked(tile, packed),
+        };
+        let streams = method == Method::Tiles && self.prepacked == [None; 2] && problem.streams();
+        let grid = problem.store.grid(tile, self.prepacked[0].is_some());
+        Region { problem, origin: [0; 2], grid, packing, streams }
     }
 }
 
@@ -268,19 +355,18 @@ impl<E: Element> Kernel<E::Sum> for &Multiply<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd<E::Sum>>(self, simd: S) {
-        let Multiply { problem, forced, prepacked, par } = self;
         let tile = [TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS];
-        if forced.is_none() && *prepacked == [None; 2] && problem.is_direct(tile, *par) {
-            let Problem { a, b, c, shape, ref store } = *problem;
+        if self.is_direct(S::LANES, tile) {
+            let Problem { a, b, c, shape, ref store } = self.problem;
             let [a, b] = [a, b].map(Operand::in_place);
             let finish = (!store.is_plain()).then_some(store);
             let scale = store.scale(true);
-            return Block { a, b, c, shape, packed: [false; 2], origin: [0; 2], scale, finish }
+            let (packed, origin) = ([false; 2], [0; 2]);
+            return Block { a, b, c, shape, packed, origin, scale, finish, leave: None }
                 .tiles(simd);
         }
-        let (grid, packing) = (self.grid(tile), self.packing(tile));
-        let region = Region { problem: *problem, origin: [0; 2], grid, packing };
-        par.divide(region, problem.grain(grid), &|piece: Region<'_, E>| simd.call(piece));
+        let region = self.on(simd).aligned_for_streaming(simd);
+        self.par.divide(region, region.grain(), &|piece: Region<'_, E>| simd.call(piece));
     }
 }
 
@@ -303,8 +389,10 @@ impl<E: Element> Kernel<E::Sum> for Planning<'_, '_, E> {
     type Output = Steps;
 
     #[inline(always)]
-    fn run<S: Simd<E::Sum>>(self, _simd: S) -> Steps {
+    fn run<S: Simd<E::Sum>>(self, simd: S) -> Steps {
         let tile = [TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS];
-        Steps { tile, packing: self.work.packing(tile), tasks: self.work.tasks(tile) }
+        let region = self.work.on(simd);
+        let tasks = self.work.par.tasks(region.units(), region.grain());
+        Steps { tile, packing: region.packing, tasks }
     }
 }

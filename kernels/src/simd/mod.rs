@@ -135,6 +135,15 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
     /// # Safety
     /// They must be writable.
     unsafe fn store_ptr(self, v: Self::V, dst: *mut T);
+    /// The same past the caches, where there is an instruction for it; see [`stream`](Self::stream).
+    ///
+    /// # Safety
+    /// They must be writable, and aligned to a vector.
+    #[inline(always)]
+    unsafe fn stream_ptr(self, v: Self::V, dst: *mut T, _leave: &Streaming) {
+        // SAFETY: as promised by the caller.
+        unsafe { self.store_ptr(v, dst) }
+    }
     /// As many elements from `src` as `tail` says, the other lanes zero.
     ///
     /// # Safety
@@ -215,6 +224,21 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
     /// Turns a square of `LANES` vectors: lane `j` of vector `i` becomes lane `i` of vector `j`.
     /// Panics if there are not exactly `LANES`.
     fn transpose(self, square: &mut [Self::V]);
+
+    /// Lane `i` is the sum of the lanes of vector `i`, in an order of their own. Panics if there
+    /// are not exactly `LANES` vectors; leaves anything in them.
+    #[inline(always)]
+    fn sum_each(self, square: &mut [Self::V]) -> Self::V {
+        self.transpose(square);
+        let mut count = Self::LANES;
+        while count > 1 {
+            count /= 2;
+            for i in 0..count {
+                square[i] = self.add(square[2 * i], square[2 * i + 1]);
+            }
+        }
+        square[0]
+    }
 
     /// The sum of the lanes, halves added to halves.
     fn sum_lanes(self, a: Self::V) -> T;

@@ -39,12 +39,11 @@ impl<T: Float> Linear<T> {
     }
 
     fn product(&self, x: &Matrix<T>, y: &mut Matrix<T>, exec: Exec) -> Result<()> {
-        let weight = self.weight()?;
+        // A row is predicted alone as in a batch.
+        let product = Gemm::new(x.view(), self.weight()?.t())?.batch_invariant(true);
         match self.parameters.get(1) {
-            Some(bias) => {
-                Gemm::new(x.view(), weight.t())?.bias(&bias.value).run(y.view_mut(), exec)
-            }
-            None => Gemm::new(x.view(), weight.t())?.run(y.view_mut(), exec),
+            Some(bias) => product.bias(&bias.value).run(y.view_mut(), exec),
+            None => product.run(y.view_mut(), exec),
         }
     }
 

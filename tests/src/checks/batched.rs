@@ -108,6 +108,13 @@ impl<T: Real> Batch<T> {
     }
 }
 
+impl Case {
+    /// Whether A (0) or B (1) is packed beforehand: one matrix, for all products.
+    fn packs(&self, which: usize) -> bool {
+        self.packed[which] && self.shared[which]
+    }
+}
+
 /// Checks `f32` and `f64`.
 ///
 /// # Errors
@@ -127,7 +134,9 @@ fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
     for i in 0..count {
         let own = &places[i * m * n..][..m * n];
         let mut c: Vec<T> = own.iter().map(|&at| before.data[at]).collect();
+        // Packed operands always have their sums in the order that needs asking for here.
         let one = Gemm::new(a.view(i)?, b.view(i)?).map_err(unexpected)?;
+        let one = one.batch_invariant([0, 1].into_iter().any(|which| case.packs(which)));
         let to = MatMut::new(&mut c, m, n).map_err(unexpected)?;
         after.configured(case, one)?.run(to, Exec::serial().isa(isa)).map_err(unexpected)?;
         same_bits(&format!("product {i}"), &got[i * m * n..][..m * n], &c)?;
@@ -177,7 +186,7 @@ fn together<T: Real>(
     let isa = exec.path().map_err(unexpected)?;
     let panels_of_a = PackedA::for_isa(a.view(0)?, isa).map_err(unexpected)?;
     let panels_of_b = PackedB::for_isa(b.view(0)?, isa).map_err(unexpected)?;
-    let one = match [0, 1].map(|which| case.packed[which] && case.shared[which]) {
+    let one = match [0, 1].map(|which| case.packs(which)) {
         [false, false] => Gemm::new(a.view(0)?, b.view(0)?),
         [false, true] => Gemm::with_packed(a.view(0)?, &panels_of_b),
         [true, false] => Gemm::with_packed_lhs(&panels_of_a, b.view(0)?),

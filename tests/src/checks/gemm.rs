@@ -153,16 +153,21 @@ pub fn check_halves(isa: Isa, case: &Case) -> Result<(), String> {
 
 fn check_as<T: Real, E: Multiplied<T>>(isa: Isa, case: &Case) -> Result<(), String> {
     let operands = Operands::<T, E>::new(case);
-    let got = one_result(isa, case.shift, |exec, shift| multiply(case, &operands, exec, shift))?;
-    gemm_ways::check(isa, case, &operands, &got)?;
+    // In any order of the sums, and in one that does not depend on the number of rows.
+    let [any, invariant] = [false, true].map(|invariant| {
+        one_result(isa, case.shift, |exec, shift| multiply(case, &operands, invariant, exec, shift))
+    });
+    let (any, invariant) = (any?, invariant?);
+    gemm_ways::check(isa, case, &operands, [&any, &invariant])?;
     let seen = |values: &[E]| -> Vec<T> { values.iter().map(|x| x.seen_on(isa)).collect() };
     let (a, b) = (seen(&operands.a), seen(&operands.b));
     let exact = operands.with(a, b);
     let want = reference(case, &exact)?;
-    for (at, (got, want)) in got.iter().zip(want).enumerate() {
+    for (at, ((any, invariant), want)) in any.iter().zip(&invariant).zip(want).enumerate() {
         let place = [at / case.n, at % case.n];
         let bound = bound(case, &exact, E::rounding(isa, case.k), place, want);
-        expect("c", place, *got, want, bound)?;
+        expect("c", place, *any, want, bound)?;
+        expect("batch-invariant c", place, *invariant, want, bound)?;
     }
     Ok(())
 }
@@ -170,6 +175,7 @@ fn check_as<T: Real, E: Multiplied<T>>(isa: Isa, case: &Case) -> Result<(), Stri
 fn multiply<T: Real, E: Multiplied<T>>(
     case: &Case,
     operands: &Operands<T, E>,
+    invariant: bool,
     exec: Exec,
     shift: usize,
 ) -> Result<Vec<T>, String> {
@@ -179,7 +185,7 @@ fn multiply<T: Real, E: Multiplied<T>>(
     let b = Field::new(b, [k, n], &operands.b);
     let mut c = Field::new(c.apart(), [m, n], &operands.c);
     let after = After::new(case, operands, [0, m], shift);
-    let gemm = Gemm::new(a.view(), b.view()).map_err(unexpected)?;
+    let gemm = Gemm::new(a.view(), b.view()).map_err(unexpected)?.batch_invariant(invariant);
     after.configured(case, gemm).run(c.view_mut(), exec).map_err(unexpected)?;
     c.intact("c").map(|()| c.values())
 }

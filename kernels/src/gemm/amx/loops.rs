@@ -3,8 +3,8 @@
 use half::bf16;
 
 use super::super::blocking::even_pieces;
-use super::super::driver::Region;
 use super::super::plan::{Operand, Problem, Source};
+use super::super::region::Region;
 use super::Room;
 use super::finish::FinishTile;
 use super::pack::PackPanels;

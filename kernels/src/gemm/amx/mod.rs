@@ -23,9 +23,9 @@ use pack::PackPanels;
 use tile::{ABREAST, LANES, PAIRS, SIDE, SQUARE, STEPS, Tiles};
 
 use super::blocking::Blocking;
-use super::driver::Region;
 use super::packed::{PackWhole, Side};
-use super::plan::{Multiply, Packing, Problem, Source, Steps};
+use super::plan::{Method, Multiply, Packing, Problem, Source, Steps};
+use super::region::Region;
 use crate::buffer::with_scratch;
 use crate::dispatch::{Amx, caches};
 use crate::parallel::Split;
@@ -99,7 +99,8 @@ fn turned(work: Multiply<'_, bf16>) -> Multiply<'_, bf16> {
 /// All of C.
 fn region<'a>(work: &Multiply<'a, bf16>) -> Region<'a, bf16> {
     let (problem, packing) = (work.problem, packing(work));
-    Region { problem, origin: [0; 2], grid: work.grid(TILE), packing }
+    let grid = problem.store.grid(TILE, work.prepacked[0].is_some());
+    Region { problem, origin: [0; 2], grid, packing, streams: false }
 }
 
 /// Units of a region that make up [`GRAIN`].
@@ -125,7 +126,7 @@ fn packing(work: &Multiply<'_, bf16>) -> Packing {
     let [a, b] = work
         .prepacked
         .map(|packed| packed.map_or(Source::Pack, |[steps, _]| Source::Prepacked(steps)));
-    Packing { blocking, a, b }
+    Packing { method: Method::Tiles, blocking, a, b }
 }
 
 /// A rectangle of C on one thread.

@@ -81,6 +81,12 @@ impl Simd<f64> for Avx2 {
         unsafe { _mm256_storeu_pd(dst, v) }
     }
     #[inline(always)]
+    unsafe fn stream_ptr(self, v: __m256d, dst: *mut f64, _leave: &Streaming) {
+        // SAFETY: the caller vouches for 4 writable elements, aligned to a vector; the end of the
+        // leave orders the store before any other thread is told of it; features as in `registers`.
+        unsafe { _mm256_stream_pd(dst, v) }
+    }
+    #[inline(always)]
     unsafe fn load_tail(self, src: *const f64, tail: __m256i) -> __m256d {
         // SAFETY: the caller vouches for the lanes of `tail`; the others are not touched.
         unsafe { _mm256_maskload_pd(src, tail) }
@@ -205,6 +211,11 @@ impl Simd<f64> for Avx2 {
         registers!(transpose(square))
     }
     #[inline(always)]
+    fn sum_each(self, square: &mut [__m256d]) -> __m256d {
+        let square = (&*square).try_into().expect("a square of vectors");
+        registers!(sum_each(square))
+    }
+    #[inline(always)]
     fn sum_lanes(self, a: __m256d) -> f64 {
         registers!({
             let two = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd::<1>(a));
@@ -239,4 +250,16 @@ fn transpose(square: &mut [__m256d; 4]) {
         square[c] = _mm256_permute2f128_pd::<0x20>(pair[0], pair[1]);
         square[2 + c] = _mm256_permute2f128_pd::<0x31>(pair[0], pair[1]);
     }
+}
+
+/// The sums of the lanes of each vector. Every level halves the vectors, which takes half the shuffles
+/// of turning the square and adding its rows.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn sum_each(square: &[__m256d; 4]) -> __m256d {
+    let [a, b]: [__m256d; 2] = std::array::from_fn(|i| {
+        let [a, b] = [square[2 * i], square[2 * i + 1]];
+        _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b))
+    });
+    _mm256_add_pd(_mm256_permute2f128_pd::<0x20>(a, b), _mm256_permute2f128_pd::<0x31>(a, b))
 }

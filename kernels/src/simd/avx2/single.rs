@@ -110,6 +110,12 @@ impl Simd<f32> for Avx2 {
         unsafe { _mm256_storeu_ps(dst, v) }
     }
     #[inline(always)]
+    unsafe fn stream_ptr(self, v: __m256, dst: *mut f32, _leave: &Streaming) {
+        // SAFETY: the caller vouches for 8 writable elements, aligned to a vector; the end of the
+        // leave orders the store before any other thread is told of it; features as in `registers`.
+        unsafe { _mm256_stream_ps(dst, v) }
+    }
+    #[inline(always)]
     unsafe fn load_tail(self, src: *const f32, tail: __m256i) -> __m256 {
         // SAFETY: the caller vouches for the lanes of `tail`; the others are not touched.
         unsafe { _mm256_maskload_ps(src, tail) }
@@ -228,6 +234,11 @@ impl Simd<f32> for Avx2 {
         registers!(transpose(square))
     }
     #[inline(always)]
+    fn sum_each(self, square: &mut [__m256]) -> __m256 {
+        let square = (&*square).try_into().expect("a square of vectors");
+        registers!(sum_each(square))
+    }
+    #[inline(always)]
     fn sum_lanes(self, a: __m256) -> f32 {
         registers!({
             let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
@@ -269,4 +280,25 @@ fn transpose(square: &mut [__m256; 8]) {
         square[c] = _mm256_permute2f128_ps::<0x20>(pair[0], pair[1]);
         square[4 + c] = _mm256_permute2f128_ps::<0x31>(pair[0], pair[1]);
     }
+}
+
+/// The sums of the lanes of each vector. Every level halves the vectors, which takes half the shuffles
+/// of turning the square and adding its rows.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn sum_each(square: &[__m256; 8]) -> __m256 {
+    // In each 128-bit part: lanes 0 + 2 of a and of b, lanes 1 + 3 of a and of b.
+    let pairs: [__m256; 4] = std::array::from_fn(|i| {
+        let [a, b] = [square[2 * i], square[2 * i + 1]];
+        _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b))
+    });
+    // In each part: its sums of four vectors.
+    let [a, b]: [__m256; 2] = std::array::from_fn(|i| {
+        let [a, b] = [pairs[2 * i], pairs[2 * i + 1]].map(|pair| _mm256_castps_pd(pair));
+        _mm256_add_ps(
+            _mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)),
+        )
+    });
+    _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
 }

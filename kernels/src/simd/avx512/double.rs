@@ -75,6 +75,12 @@ impl Simd<f64> for Avx512 {
         unsafe { _mm512_storeu_pd(dst, v) }
     }
     #[inline(always)]
+    unsafe fn stream_ptr(self, v: __m512d, dst: *mut f64, _leave: &Streaming) {
+        // SAFETY: the caller vouches for 8 writable elements, aligned to a vector; the end of the
+        // leave orders the store before any other thread is told of it; features as in `registers`.
+        unsafe { _mm512_stream_pd(dst, v) }
+    }
+    #[inline(always)]
     unsafe fn load_tail(self, src: *const f64, tail: __mmask8) -> __m512d {
         // SAFETY: the caller vouches for the lanes of `tail`; the others are not touched.
         unsafe { _mm512_maskz_loadu_pd(tail, src) }
@@ -185,6 +191,11 @@ impl Simd<f64> for Avx512 {
         registers!(transpose(square))
     }
     #[inline(always)]
+    fn sum_each(self, square: &mut [__m512d]) -> __m512d {
+        let square = (&*square).try_into().expect("a square of vectors");
+        registers!(sum_each(square))
+    }
+    #[inline(always)]
     fn sum_lanes(self, a: __m512d) -> f64 {
         registers!({
             let four = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd::<1>(a));
@@ -222,4 +233,21 @@ fn transpose(square: &mut [__m512d; 8]) {
         square[4 + c] = _mm512_shuffle_f64x2::<0xDD>(even[0], even[1]);
         square[6 + c] = _mm512_shuffle_f64x2::<0xDD>(odd[0], odd[1]);
     }
+}
+
+/// The sums of the lanes of each vector. Every level halves the vectors, which takes half the shuffles
+/// of turning the square and adding its rows.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn sum_each(square: &[__m512d; 8]) -> __m512d {
+    // In each 128-bit part: its sum of a and of b.
+    let pairs: [__m512d; 4] = std::array::from_fn(|i| {
+        let [a, b] = [square[2 * i], square[2 * i + 1]];
+        _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b))
+    });
+    // The parts 0 + 1 and 2 + 3 of the first pair and of the second; then all four of each.
+    let add_parts = |a: __m512d, b: __m512d| {
+        _mm512_add_pd(_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xDD>(a, b))
+    };
+    add_parts(add_parts(pairs[0], pairs[1]), add_parts(pairs[2], pairs[3]))
 }

@@ -104,6 +104,12 @@ impl Simd<f32> for Avx512 {
         unsafe { _mm512_storeu_ps(dst, v) }
     }
     #[inline(always)]
+    unsafe fn stream_ptr(self, v: __m512, dst: *mut f32, _leave: &Streaming) {
+        // SAFETY: the caller vouches for 16 writable elements, aligned to a vector; the end of the
+        // leave orders the store before any other thread is told of it; features as in `registers`.
+        unsafe { _mm512_stream_ps(dst, v) }
+    }
+    #[inline(always)]
     unsafe fn load_tail(self, src: *const f32, tail: __mmask16) -> __m512 {
         // SAFETY: the caller vouches for the lanes of `tail`; the others are not touched.
         unsafe { _mm512_maskz_loadu_ps(tail, src) }
@@ -214,6 +220,11 @@ impl Simd<f32> for Avx512 {
         registers!(transpose(square))
     }
     #[inline(always)]
+    fn sum_each(self, square: &mut [__m512]) -> __m512 {
+        let square = (&*square).try_into().expect("a square of vectors");
+        registers!(sum_each(square))
+    }
+    #[inline(always)]
     fn sum_lanes(self, a: __m512) -> f32 {
         registers!({
             let eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
@@ -257,4 +268,29 @@ fn transpose(square: &mut [__m512; 16]) {
         square[8 + c] = _mm512_shuffle_f32x4::<0xDD>(even[0], even[1]);
         square[12 + c] = _mm512_shuffle_f32x4::<0xDD>(odd[0], odd[1]);
     }
+}
+
+/// The sums of the lanes of each vector. Every level halves the vectors, which takes half the shuffles
+/// of turning the square and adding its rows.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn sum_each(square: &[__m512; 16]) -> __m512 {
+    // In each 128-bit part: lanes 0 + 2 of a and of b, lanes 1 + 3 of a and of b.
+    let pairs: [__m512; 8] = std::array::from_fn(|i| {
+        let [a, b] = [square[2 * i], square[2 * i + 1]];
+        _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b))
+    });
+    // In each part: its sums of four vectors.
+    let fours: [__m512; 4] = std::array::from_fn(|i| {
+        let [a, b] = [pairs[2 * i], pairs[2 * i + 1]].map(|pair| _mm512_castps_pd(pair));
+        _mm512_add_ps(
+            _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)),
+        )
+    });
+    // The parts 0 + 1 and 2 + 3 of the first four and of the second; then all four of each.
+    let add_parts = |a: __m512, b: __m512| {
+        _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xDD>(a, b))
+    };
+    add_parts(add_parts(fours[0], fours[1]), add_parts(fours[2], fours[3]))
 }
