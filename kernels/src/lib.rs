@@ -31,7 +31,7 @@
 //! | matrix products | [`gemm`], [`Gemm`], [`PackedA`], [`PackedB`], [`BatchedGemm`], [`ColumnMoments`] | transposes are views: [`MatRef::t`] |
 //! | batch norm | [`batch_norm_forward`], [`batch_norm_inference`] | [`batch_norm_backward`] |
 //! | softmax | [`softmax`], [`log_softmax`], [`log_sum_exp`] | [`softmax_backward`], [`log_softmax_backward`] |
-//! | losses on logits | [`SoftmaxCrossEntropy`], [`SigmoidCrossEntropy`] | loss and gradient in one pass; [in place](SoftmaxCrossEntropy::in_place) |
+//! | losses on logits | [`SoftmaxCrossEntropy`], [`SigmoidCrossEntropy`], [`LinearCrossEntropy`] | loss and gradient in one pass; [in place](SoftmaxCrossEntropy::in_place) |
 //! | activations | [`activate`] | [`activate_backward`], [`activate_backward_from_input`] |
 //! | dropout | [`Dropout::forward`] | [`Dropout::backward`]: the mask is drawn again |
 //! | optimiser steps | [`SgdStep`], [`MomentumStep`], [`RmsPropStep`], [`AdagradStep`], [`AdamStep`] | one pass over memory each; `run_many` for many tensors; [`global_norm`] |

@@ -7,6 +7,7 @@ mod counts;
 pub mod cross_entropy;
 pub mod gemm;
 pub mod gemm_batched;
+pub mod linear_cross_entropy;
 mod naive_network;
 pub mod optimizer;
 pub mod reduce;
@@ -101,7 +102,10 @@ impl Family {
         match self {
             Self::Gemm => gemm_batched::cases::<T>(),
             Self::BatchNorm => batch_norm::cases::<T>(),
-            Self::CrossEntropy => cross_entropy::cases::<T>(),
+            Self::CrossEntropy => {
+                let linear = linear_cross_entropy::cases::<T>();
+                cross_entropy::cases::<T>().into_iter().chain(linear).collect()
+            }
             Self::Softmax => softmax::cases::<T>(),
             Self::Optimizer => optimizer::cases::<T>(),
             Self::Reduce => reduce::cases::<T>(),

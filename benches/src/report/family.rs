@@ -6,12 +6,13 @@ use super::duel::{Duel, Outcome};
 
 /// The families in the order of the page: names, whether their speed is that of arithmetic, and their
 /// operations, each also with what [`stem`] cuts off.
-const FAMILIES: [(&str, bool, &[&str]); 10] = [
+const FAMILIES: [(&str, bool, &[&str]); 11] = [
     ("matrix products", true, &["gemm", "gemm_batched"]),
     ("training steps", true, &["training_step"]),
     ("batch normalisation", false, &["batch_norm"]),
     ("softmax", false, &["softmax", "log_softmax", "log_sum_exp"]),
     ("losses on logits", false, &["cross_entropy", "sigmoid_cross_entropy"]),
+    ("linear layers and their loss", true, &["linear_cross_entropy"]),
     ("activations", false, &ACTIVATIONS),
     ("elementary functions", false, &["exp", "expm1", "ln", "log1p", "erf", "rsqrt"]),
     ("reductions", false, &["sum", "mean", "mean_var", "max", "argmax", "l2_norm"]),

@@ -1,7 +1,7 @@
 //! Cross-entropies of logits.
 
 use super::softmax::{shift_and_sum, shifted};
-use crate::ops::{Loss, Reduction, Targets};
+use crate::ops::{LinearCrossEntropyGrads, Loss, Reduction, Targets};
 use crate::simd::Float;
 use crate::view::{MatMut, MatRef};
 
@@ -76,6 +76,54 @@ pub fn softmax_cross_entropy<T: Float>(
     }
     let value = T::from_f64(if scale == 0.0 { 0.0 } else { total * scale });
     Loss { value, counted: counting.len() }
+}
+
+/// The reduced loss of `hidden · weights + bias` against one label per row, and its gradients.
+///
+/// # Panics
+/// If shapes differ or a label that is not ignored is no class.
+pub fn linear_cross_entropy<T: Float>(
+    hidden: MatRef<'_, T>,
+    weights: MatRef<'_, T>,
+    bias: Option<&[T]>,
+    labels: &[usize],
+    options: CrossEntropyOptions<'_, T>,
+    mut grads: LinearCrossEntropyGrads<'_, T>,
+) -> Loss<T> {
+    let (rows, depth, classes) = (hidden.rows(), hidden.cols(), weights.cols());
+    let mut logits = vec![0.0; rows * classes];
+    for i in 0..rows {
+        for j in 0..classes {
+            let products = (0..depth).map(|k| hidden.at(i, k).to_f64() * weights.at(k, j).to_f64());
+            logits[i * classes + j] = products.sum::<f64>() + bias.map_or(0.0, |b| b[j].to_f64());
+        }
+    }
+    let matrix = |data| MatRef::new(data, rows, classes).expect("as many as rows and classes");
+    let mut dlogits = vec![0.0; rows * classes];
+    let wide: Option<Vec<f64>> =
+        options.class_weights.map(|weights| weights.iter().map(|w| w.to_f64()).collect());
+    let CrossEntropyOptions { reduction, ignore_index, label_smoothing, .. } = options;
+    let class_weights = wide.as_deref();
+    let options = CrossEntropyOptions { reduction, ignore_index, label_smoothing, class_weights };
+    let out = MatMut::new(&mut dlogits, rows, classes).expect("as many as rows and classes");
+    let loss = softmax_cross_entropy(matrix(&logits), Targets::Classes(labels), options, out);
+    let dlogits = matrix(&dlogits);
+    for k in 0..depth {
+        for i in 0..rows {
+            let sum = (0..classes).map(|j| dlogits.at(i, j) * weights.at(k, j).to_f64()).sum();
+            grads.dhidden.set(i, k, T::from_f64(sum));
+        }
+        for j in 0..classes {
+            let sum = (0..rows).map(|i| dlogits.at(i, j) * hidden.at(i, k).to_f64()).sum();
+            grads.dweights.set(k, j, T::from_f64(sum));
+        }
+    }
+    if let Some(dbias) = grads.dbias {
+        for (j, sum) in dbias.iter_mut().enumerate() {
+            *sum = T::from_f64((0..rows).map(|i| dlogits.at(i, j)).sum());
+        }
+    }
+    Loss { value: T::from_f64(loss.value), counted: loss.counted }
 }
 
 /// The reduced loss of `logits` against `targets` in [0, 1], and its gradient in `dlogits`.

@@ -17,7 +17,9 @@ mod vector_math;
 pub use activation::{activate, activate_backward, activate_backward_from_input};
 pub use batch_norm::{batch_norm_backward, batch_norm_forward, batch_norm_inference};
 pub use convert::{Number, convert};
-pub use cross_entropy::{CrossEntropyOptions, sigmoid_cross_entropy, softmax_cross_entropy};
+pub use cross_entropy::{
+    CrossEntropyOptions, linear_cross_entropy, sigmoid_cross_entropy, softmax_cross_entropy,
+};
 pub use dropout::dropout;
 pub use gemm::{batched_gemm, gemm};
 pub use optimizer::{

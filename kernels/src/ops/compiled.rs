@@ -4,7 +4,7 @@
 //! hundred loops for three instruction sets. A table that is not generic keeps them in this crate. What
 //! a caller compiles is the checks, and one call through the table.
 
-use super::cross_entropy::Matrices;
+use super::cross_entropy::{Matrices, Wanted};
 use super::*;
 use crate::error::Result;
 use crate::exec::Exec;
@@ -28,6 +28,8 @@ pub struct Table<T> {
     pub(super) log_sum_exp: fn(LogSumExp<'_, T>, Exec) -> Result<()>,
     pub(super) cross_entropy:
         fn(SoftmaxCrossEntropy<'_, T, Matrices<'_, T>>, Option<&mut [T]>, Exec) -> Result<Loss<T>>,
+    pub(super) linear_cross_entropy:
+        fn(LinearCrossEntropy<'_, T>, Wanted<'_, T>, &mut [T], Exec) -> Result<Loss<T>>,
     pub(super) sigmoid_cross_entropy:
         fn(SigmoidCrossEntropy<'_, T>, Option<&mut [T]>, Exec) -> Result<Loss<T>>,
     pub(super) sum: fn(Sum<'_, T>, Exec) -> Result<T>,
@@ -65,6 +67,7 @@ impl<T: Float> Table<T> {
             log_softmax_backward: |op, exec| op.execute(exec),
             log_sum_exp: |op, exec| op.execute(exec),
             cross_entropy: |op, losses, exec| op.execute(losses, exec),
+            linear_cross_entropy: |op, wanted, room, exec| op.execute(wanted, room, exec),
             sigmoid_cross_entropy: |op, dlogits, exec| op.execute(dlogits, exec),
             sum: |op, exec| op.execute(exec),
             mean: |op, exec| op.execute(exec),

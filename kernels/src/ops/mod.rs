@@ -26,7 +26,10 @@ pub use batch_norm::{
     BatchStats, Running, batch_norm_backward, batch_norm_forward, batch_norm_inference,
 };
 pub use convert::{Convert, ConvertTo, convert};
-pub use cross_entropy::{Loss, Reduction, SoftmaxCrossEntropy, Targets, softmax_cross_entropy};
+pub use cross_entropy::{
+    LinearCrossEntropy, LinearCrossEntropyGrads, Loss, Reduction, SoftmaxCrossEntropy, Targets,
+    softmax_cross_entropy,
+};
 pub use dropout::Dropout;
 pub use optimizer::{
     AdagradStep, AdamStep, EpsilonPlacement, GlobalNorm, Moments, MomentumForm, MomentumStep,

@@ -45,14 +45,14 @@ pub struct Case {
 }
 
 /// The operands of a case.
-struct Operands<T> {
-    logits: Vec<T>,
-    labels: Vec<usize>,
+pub(super) struct Operands<T> {
+    pub(super) logits: Vec<T>,
+    pub(super) labels: Vec<usize>,
     probabilities: Vec<T>,
-    weights: Vec<T>,
-    smoothing: T,
-    reduction: Reduction,
-    ignored: Option<usize>,
+    pub(super) weights: Vec<T>,
+    pub(super) smoothing: T,
+    pub(super) reduction: Reduction,
+    pub(super) ignored: Option<usize>,
 }
 
 /// All results of one batch.
@@ -94,7 +94,7 @@ fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
     got.losses.iter().try_for_each(|&loss| expect("loss", "mean or sum", loss, want.value, bound))
 }
 
-fn operands<T: Real>(case: &Case) -> Operands<T> {
+pub(super) fn operands<T: Real>(case: &Case) -> Operands<T> {
     let rng = &mut Rng::new(case.seed, 1);
     let Case { rows, classes, .. } = *case;
     let positive = |rng: &mut Rng| T::from_f64(if rng.below(4) == 0 { 0.0 } else { rng.unit() });
@@ -167,7 +167,7 @@ fn with_options<'a, T: Real, Z>(
     op
 }
 
-fn ignores<T>(operands: &Operands<T>, row: usize) -> bool {
+pub(super) fn ignores<T>(operands: &Operands<T>, row: usize) -> bool {
     operands.ignored == Some(operands.labels[row])
 }
 
@@ -201,7 +201,7 @@ fn reference<T: Real>(
 }
 
 /// The factor of the reduction: exact in f64, then rounded once for the gradient.
-fn scale<T: Real>(case: &Case, operands: &Operands<T>) -> f64 {
+pub(super) fn scale<T: Real>(case: &Case, operands: &Operands<T>) -> f64 {
     let weight = |i: usize| match case.probabilities || !case.weighted {
         true => 1.0,
         false => operands.weights[operands.labels[i]].to_f64(),
@@ -216,7 +216,7 @@ fn scale<T: Real>(case: &Case, operands: &Operands<T>) -> f64 {
 
 /// Row losses are added in f64 and the result is rounded once; the reference adds the classes of all
 /// rows in one chain of f64.
-fn total_bound<T: Real>(rows: &[RowBounds<T>], scale: f64) -> f64 {
+pub(super) fn total_bound<T: Real>(rows: &[RowBounds<T>], scale: f64) -> f64 {
     if scale == 0.0 {
         return 0.0;
     }
@@ -232,22 +232,31 @@ fn total_bound<T: Real>(rows: &[RowBounds<T>], scale: f64) -> f64 {
 }
 
 /// The formulas of one row with their errors.
-struct RowBounds<T> {
-    loss: Tracked<T>,
-    gradient: Vec<Tracked<T>>,
+pub(super) struct RowBounds<T> {
+    pub(super) loss: Tracked<T>,
+    pub(super) gradient: Vec<Tracked<T>>,
 }
 
 impl<T: Real> RowBounds<T> {
-    /// The target weights are a = w (keep t + floor), for a label plus w keep at its class; the loss
-    /// is sum a (ln S + (max - z)) and the gradient exp(z - max) (scale sum a / S) - a scale.
     fn new(case: &Case, operands: &Operands<T>, i: usize) -> Self {
+        let shifted = shifted(&operands.logits[i * case.classes..][..case.classes]);
+        let sum = Tracked::sum(shifted.iter().map(|d| d.decay()));
+        Self::of((case, operands), i, &shifted, sum)
+    }
+
+    /// Of a row i with the logits z - max and the sum S of their exponentials. The target weights are
+    /// a = w (keep t + floor), for a label plus w keep at its class; the loss is sum a (ln S + (max - z))
+    /// and the gradient exp(z - max) (scale sum a / S) - a scale.
+    pub(super) fn of(
+        (case, operands): (&Case, &Operands<T>),
+        i: usize,
+        shifted: &[Tracked<T>],
+        sum: Tracked<T>,
+    ) -> Self {
         let zero = Tracked::exact(T::ZERO);
         if ignores(operands, i) {
             return Self { loss: zero, gradient: vec![zero; case.classes] };
         }
-        let row = &operands.logits[i * case.classes..][..case.classes];
-        let shifted = shifted(row);
-        let sum = Tracked::sum(shifted.iter().map(|d| d.decay()));
         let one = Tracked::exact(T::ONE);
         let keep = one - Tracked::exact(operands.smoothing);
         let floor = Tracked::constant(operands.smoothing.to_f64() / case.classes as f64);

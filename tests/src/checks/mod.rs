@@ -9,6 +9,7 @@ pub mod dropout;
 pub mod gemm;
 mod gemm_ways;
 pub mod global_norm;
+pub mod linear_cross_entropy;
 pub mod optimizer;
 pub mod optimizer_state;
 pub mod reduce;

@@ -8,7 +8,9 @@ use tilewise_kernels::Isa;
 use tilewise_tests::checks::{
     self, activation, batch_norm, convert, cross_entropy, dropout, gemm, optimizer,
 };
-use tilewise_tests::checks::{reduce, sigmoid_cross_entropy, softmax, vector_math};
+use tilewise_tests::checks::{
+    linear_cross_entropy, reduce, sigmoid_cross_entropy, softmax, vector_math,
+};
 use tilewise_tests::data::{FINITE, Values};
 use tilewise_tests::field::Layout;
 use tilewise_tests::isas::each_isa;
@@ -289,6 +291,33 @@ fn rows_of_every_length_and_kind() {
     all_hold(rows, softmax::check);
     all_hold(batches, cross_entropy::check);
     all_hold(matrices, reduce::check);
+}
+
+#[test]
+fn linear_layers_at_the_edges_of_tiles() {
+    let mut cases = Vec::new();
+    for (i, rows) in [0, 1, 5, 6, 11].into_iter().enumerate() {
+        for (j, classes) in [1, 15, 16, 17, 33].into_iter().enumerate() {
+            for (k, depth) in [0, 1, 17].into_iter().enumerate() {
+                let options = i + 2 * j + 3 * k;
+                cases.push(linear_cross_entropy::Case {
+                    rows,
+                    depth,
+                    classes,
+                    tile: [5, 16],
+                    values: [Values::Normal; 2],
+                    bias: (options % 4) as u8,
+                    sum: options % 3 == 1,
+                    ignores_first: options % 5 == 1,
+                    smoothing: [0.0, 0.1][options % 2],
+                    weighted: options % 7 == 1,
+                    shift: options,
+                    ..least()
+                });
+            }
+        }
+    }
+    all_hold(cases, linear_cross_entropy::check);
 }
 
 #[test]

@@ -155,6 +155,56 @@ fn cross_entropy_under_every_option() {
 }
 
 #[test]
+fn linear_cross_entropy_in_tiles() {
+    const DEPTH: usize = 3;
+    let [rows, classes] = BATCH;
+    let shapes = [[rows, DEPTH], [DEPTH, classes], [1, classes]];
+    let x = normal(shapes.iter().map(|[rows, cols]| rows * cols).sum(), 13);
+    let cut = |x: &[f64]| {
+        let (hidden, rest) = x.split_at(rows * DEPTH);
+        let (weights, bias) = rest.split_at(DEPTH * classes);
+        [hidden.to_vec(), weights.to_vec(), bias.to_vec()]
+    };
+    each_isa(|isa| {
+        let exec = Exec::default().isa(isa);
+        let run = |x: &[f64], options: u32| {
+            let has = |bit: u32| options >> bit & 1 == 1;
+            let [hidden, weights, bias] = cut(x);
+            let view = |data, [rows, cols]: [usize; 2]| MatRef::new(data, rows, cols).unwrap();
+            let (hidden, weights) = (view(&hidden, shapes[0]), view(&weights, shapes[1]));
+            let op = LinearCrossEntropy::new(hidden, weights, &LABELS).unwrap();
+            let mut op = op.bias(&bias).tile([3, 2]);
+            if has(0) {
+                op = op.reduction(Reduction::Sum);
+            }
+            if has(1) {
+                op = op.label_smoothing(0.2);
+            }
+            if has(2) {
+                op = op.class_weights(&WEIGHTS);
+            }
+            if has(3) {
+                op = op.ignore_index(3);
+            }
+            let mut room = vec![0.0; op.workspace().unwrap()];
+            let mut dx = cut(x);
+            let [dhidden, dweights, dbias] = &mut dx;
+            let grads = LinearCrossEntropyGrads {
+                dhidden: MatMut::new(dhidden, rows, DEPTH).unwrap(),
+                dweights: MatMut::new(dweights, DEPTH, classes).unwrap(),
+                dbias: Some(dbias),
+            };
+            let loss = op.loss_and_gradients(grads, &mut room, exec).unwrap();
+            (loss.value, dx.concat())
+        };
+        for options in 0..16 {
+            let what = format!("linear cross-entropy, options {options:04b}, on {isa}");
+            check(&what, &x, &run(&x, options).1, |x| run(x, options).0);
+        }
+    });
+}
+
+#[test]
 fn sigmoid_cross_entropy_of_logits() {
     each_isa(|isa| {
         let exec = Exec::default().isa(isa);

@@ -101,6 +101,11 @@ fn cross_entropy_matches_its_twin() {
 }
 
 #[test]
+fn linear_cross_entropy_matches_its_twin() {
+    holds(100, checks::linear_cross_entropy::check);
+}
+
+#[test]
 fn sigmoid_cross_entropy_matches_its_twin() {
     holds(300, checks::sigmoid_cross_entropy::check);
 }

@@ -6,9 +6,14 @@
 //! elsewhere, and these are -ln p[y] and p - onehot(y). The row losses are summed in `f64` over fixed
 //! blocks of rows, merged pairwise: the same bits for any number of threads.
 
+mod blocks;
+mod linear;
 mod rows;
 mod soft;
+mod tiles;
 
+pub(crate) use self::linear::Wanted;
+pub use self::linear::{LinearCrossEntropy, LinearCrossEntropyGrads};
 pub(crate) use self::rows::Matrices;
 use self::rows::{BLOCK, Block, Rows, Rules};
 use super::range::first_outside;
@@ -244,14 +249,14 @@ impl<'a, T: Float, Z> SoftmaxCrossEntropy<'a, T, Z> {
     fn plan(&self, classes: usize, exec: Exec) -> Result<Plan<'a, T>> {
         let smoothing = self.label_smoothing;
         if !(T::ZERO <= smoothing && smoothing <= T::ONE) {
-            return Err(named(Error::value("label smoothing", "a value in [0, 1]", smoothing)));
+            return Err(Error::value("label smoothing", "a value in [0, 1]", smoothing));
         }
         let mut total_weight = classes as f64;
         if let Some(weights) = self.class_weights {
-            check_len("class weights", classes, weights.len()).map_err(named)?;
+            check_len("class weights", classes, weights.len())?;
             if let Some(i) = first_outside(weights, [T::ZERO, T::MAX], exec)? {
                 let what = format!("weight of class {i}");
-                return Err(named(Error::value(what, "a finite value of at least 0", weights[i])));
+                return Err(Error::value(what, "a finite value of at least 0", weights[i]));
             }
             total_weight = weights.iter().map(|w| w.to_f64()).sum();
         }
@@ -282,7 +287,7 @@ impl<'a, T: Float, Z> SoftmaxCrossEntropy<'a, T, Z> {
             }
             if label >= classes {
                 let what = format!("label of row {row}");
-                return Err(named(Error::value(what, format!("a class below {classes}"), label)));
+                return Err(Error::value(what, format!("a class below {classes}"), label));
             }
             counted += 1;
             weight += self.class_weights.map_or(1.0, |weights| weights[label].to_f64());
@@ -293,7 +298,7 @@ impl<'a, T: Float, Z> SoftmaxCrossEntropy<'a, T, Z> {
     fn check_probabilities(&self, t: MatRef<'_, T>, exec: Exec) -> Result<()> {
         if let Some(label) = self.ignore_index {
             let what = "ignore_index";
-            return Err(named(Error::value(what, "none with probability targets", label)));
+            return Err(Error::value(what, "none with probability targets", label));
         }
         let range = [T::ZERO, T::MAX];
         let bad = if t.row_stride() == t.cols() {
@@ -311,14 +316,14 @@ impl<'a, T: Float, Z> SoftmaxCrossEntropy<'a, T, Z> {
         let Some(at) = bad else { return Ok(()) };
         let (row, class) = (at / t.cols(), at % t.cols());
         let what = format!("target probability of row {row}, class {class}");
-        Err(named(Error::value(what, "a finite value of at least 0", t.at(row, class))))
+        Err(Error::value(what, "a finite value of at least 0", t.at(row, class)))
     }
 }
 
 impl<T: Float> SoftmaxCrossEntropy<'_, T, Matrices<'_, T>> {
     /// The loss; the row losses and gradients are written where wanted.
     pub(crate) fn execute(self, losses: Option<&mut [T]>, exec: Exec) -> Result<Loss<T>> {
-        let plan = self.plan(self.logits.cols(), exec)?;
+        let plan = self.plan(self.logits.cols(), exec).map_err(named)?;
         plan.loss(self.logits, losses, exec)
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Rules<'a, T> {
 }
 
 impl<T: Float> Rules<'_, T> {
-    fn weight_of(&self, class: usize) -> T {
+    pub(super) fn weight_of(&self, class: usize) -> T {
         self.class_weights.map_or(T::ONE, |weights| weights[class])
     }
 }

@@ -69,9 +69,21 @@ impl<T: Float> SoftRow<'_, T> {
         simd.sum_lanes(total)
     }
 
+    /// Takes `scale` times a, without the peak, off `d`.
+    #[inline(always)]
+    pub(super) fn take_off<S: Simd<T>>(&self, simd: S, d: &mut [T]) {
+        for from in (0..d.len()).step_by(S::LANES) {
+            let to = d.len().min(from + S::LANES);
+            let a = self.weights(simd, from, to);
+            let share = simd.load_partial(&d[from..to]);
+            let gradient = simd.neg_mul_add(a, simd.splat(self.scale), share);
+            simd.store_partial(gradient, &mut d[from..to]);
+        }
+    }
+
     /// Σ a (ln_sum + max - z) without the peak; takes `scale` times a off `d`.
     #[inline(always)]
-    fn spread<S: Simd<T>>(
+    pub(super) fn spread<S: Simd<T>>(
         &self,
         simd: S,
         z: &[T],
