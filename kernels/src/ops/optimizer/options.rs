@@ -105,16 +105,52 @@ impl Noise {
     #[inline(always)]
     pub(super) fn bits(self, first: u64, slot: usize, width: usize) -> Bits {
         let mut all = [0; 2 * MOST_LANES];
-        for (i, bits) in all[..width].iter_mut().enumerate() {
-            let at = first + i as u64;
-            // The upper half of a position moves the keys; it is 0 but in gigantic tensors.
-            let key = self.key ^ (at >> 32).wrapping_mul(0xD1B5_4A32_D192_ED03);
-            let mut x = (at as u32).wrapping_add(key as u32);
-            x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
-            x ^= x >> 15;
-            x = (x ^ (key >> 32) as u32).wrapping_mul(0x846C_A68B);
-            *bits = (x ^ (x >> 16)) >> (16 * slot) & 0xFFFF;
+        let last = first + (width as u64 - 1);
+        if first >> 32 == last >> 32 {
+            let key = self.key_at(first);
+            for (i, bits) in all[..width].iter_mut().enumerate() {
+                *bits = hash(key, (first as u32).wrapping_add(i as u32)) >> (16 * slot) & 0xFFFF;
+            }
+        } else {
+            for (i, bits) in all[..width].iter_mut().enumerate() {
+                let at = first + i as u64;
+                *bits = hash(self.key_at(at), at as u32) >> (16 * slot) & 0xFFFF;
+            }
         }
         all
+    }
+
+    /// The key at position `at`, whose upper half, 0 but in gigantic tensors, moves it.
+    #[inline(always)]
+    fn key_at(self, at: u64) -> u64 {
+        self.key ^ (at >> 32).wrapping_mul(0xD1B5_4A32_D192_ED03)
+    }
+}
+
+/// The random number of the lower half of a position.
+#[inline(always)]
+fn hash(key: u64, at: u32) -> u32 {
+    let mut x = at.wrapping_add(key as u32);
+    x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
+    x ^= x >> 15;
+    x = (x ^ (key >> 32) as u32).wrapping_mul(0x846C_A68B);
+    x ^ (x >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tests have no tensors of 2^32 elements, but positions they have.
+    #[test]
+    fn numbers_follow_their_position_across_its_upper_half() {
+        let noise = Noise { key: mix(5) };
+        let border = 1u64 << 32;
+        let across = noise.bits(border - 3, 1, 8);
+        let before = noise.bits(border - 8, 1, 8);
+        let behind = noise.bits(border, 1, 8);
+        assert_eq!((&across[..3], &across[3..8]), (&before[5..8], &behind[..5]));
+        assert_ne!(behind, noise.bits(0, 1, 8));
+        assert_ne!(behind, noise.bits(border, 0, 8));
     }
 }

@@ -6,7 +6,7 @@ use super::many::StepTensor;
 use super::{AdagradStep, AdamStep, MomentumStep, RmsPropStep};
 use crate::error::Result;
 use crate::exec::Exec;
-use crate::simd::{Float, Half, MOST_LANES, Simd};
+use crate::simd::{Float, MOST_LANES, Simd};
 
 mod sealed {
     pub trait Sealed {}
@@ -87,8 +87,9 @@ impl State<f32> for bf16 {
             Some(noise) => {
                 let mut values = [0.0; 2 * MOST_LANES];
                 store(simd, v, &mut values[..2 * S::LANES]);
-                for ((dst, value), &noise) in dst.iter_mut().zip(values).zip(noise) {
-                    *dst = dithered(value, noise);
+                let (values, noise) = (&values[..dst.len()], &noise[..dst.len()]);
+                for i in 0..dst.len() {
+                    dst[i] = dithered(values[i], noise[i]);
                 }
             }
         }
@@ -121,8 +122,11 @@ pub(super) fn store<T: Float, S: Simd<T>>(simd: S, v: [S::V; 2], dst: &mut [T]) 
 /// random bits carrying into the upper half. What is a `bf16` stays as it is; so does NaN, but quiet.
 #[inline(always)]
 fn dithered(x: f32, noise: u32) -> bf16 {
-    let rounded = (x.to_bits().wrapping_add(noise) >> 16) as u16;
-    bf16::from_bits(if x.is_nan() { bf16::narrow(x).to_bits() } else { rounded })
+    /// What makes a NaN quiet, in its upper half.
+    const QUIET: u32 = 0x40;
+    let bits = x.to_bits();
+    let chosen = if x.is_nan() { bits >> 16 | QUIET } else { bits.wrapping_add(noise) >> 16 };
+    bf16::from_bits(chosen as u16)
 }
 
 /// Entries to the steps on parameters of `T` with state of `M`, one each.

@@ -52,65 +52,48 @@ where
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, simd: S) {
-        let width = 2 * S::LANES;
-        let step = Step { rule: self.rule, options: self.options };
+        let (width, len) = (2 * S::LANES, self.params.len());
         let mut from = 0;
         // The last step may be shorter; the compiler knows the others' length.
-        while self.params.len() - from >= width {
-            let noise = self.noise.map(|noise| (noise, self.at + from as u64));
-            let w = &mut self.params[from..from + width];
-            let g = &self.grads[from..from + width];
-            let state = self.state.each_mut().map(|state| &mut state[from..from + width]);
-            step.run(simd, w, g, state, noise);
+        while len - from >= width {
+            self.step(simd, from, from + width);
             from += width;
         }
-        if from < self.params.len() {
-            let noise = self.noise.map(|noise| (noise, self.at + from as u64));
-            let state = self.state.each_mut().map(|state| &mut state[from..]);
-            step.run(simd, &mut self.params[from..], &self.grads[from..], state, noise);
+        if from < len {
+            self.step(simd, from, len);
         }
     }
 }
 
-#[derive(Clone, Copy)]
-struct Step<T, R> {
-    rule: R,
-    options: Prepared<T>,
-}
-
-impl<T: Float, R> Step<T, R> {
-    /// At most two vectors of elements, with the random numbers and the position of the first if
-    /// wanted.
+impl<T, R, const N: usize, M> Update<'_, T, R, N, M>
+where
+    T: Float,
+    R: Rule<T, N>,
+    M: State<T>,
+{
+    /// At most two vectors of elements. Loops and no closures: those might not be inlined, and vectors
+    /// would travel through memory.
     #[inline(always)]
-    fn run<S, M, const N: usize>(
-        self,
-        simd: S,
-        w: &mut [T],
-        g: &[T],
-        state: [&mut [M]; N],
-        noise: Option<(Noise, u64)>,
-    ) where
-        S: Simd<T>,
-        R: Rule<T, N>,
-        M: State<T>,
-    {
-        let mut values = [[simd.zero(); N]; 2];
-        for (slot, state) in state.iter().enumerate() {
-            let [low, high] = M::load(simd, state);
-            (values[0][slot], values[1][slot]) = (low, high);
+    fn step<S: Simd<T>>(&mut self, simd: S, from: usize, to: usize) {
+        let (mut low, mut high) = ([simd.zero(); N], [simd.zero(); N]);
+        for slot in 0..N {
+            [low[slot], high[slot]] = M::load(simd, &self.state[slot][from..to]);
         }
-        let [low, high] = load(simd, g).map(|g| self.options.gradient(simd, g));
-        let [w_low, w_high] = load(simd, w);
-        let [v_low, v_high] = &mut values;
-        let new = [
-            self.rule.update(simd, w_low, low, v_low),
-            self.rule.update(simd, w_high, high, v_high),
-        ];
-        store(simd, new, w);
-        for (slot, state) in state.into_iter().enumerate() {
-            let values = [values[0][slot], values[1][slot]];
-            let bits = noise.map(|(noise, at)| noise.bits(at, slot, 2 * S::LANES));
-            M::store(simd, values, state, bits.as_ref());
+        let [w_low, w_high] = load(simd, &self.params[from..to]);
+        let [g_low, g_high] = load(simd, &self.grads[from..to]);
+        let g_low = self.options.gradient(simd, g_low);
+        let g_high = self.options.gradient(simd, g_high);
+        let w_low = self.rule.update(simd, w_low, g_low, &mut low);
+        let w_high = self.rule.update(simd, w_high, g_high, &mut high);
+        store(simd, [w_low, w_high], &mut self.params[from..to]);
+        for slot in 0..N {
+            let (values, state) = ([low[slot], high[slot]], &mut self.state[slot][from..to]);
+            if let Some(noise) = self.noise {
+                let bits = noise.bits(self.at + from as u64, slot, 2 * S::LANES);
+                M::store(simd, values, state, Some(&bits));
+            } else {
+                M::store(simd, values, state, None);
+            }
         }
     }
 }
