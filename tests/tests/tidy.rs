@@ -66,7 +66,7 @@ const GEMM_ARCH: [&str; 1] = ["kernels/src/gemm/amx/tile.rs"];
 const HELPERS: [&str; 5] = ["mod", "compiled", "elementwise", "rows", "range"];
 
 /// Operations with a fuzz target, and its name.
-const FUZZED: [(&str, &str); 7] = [
+const FUZZED: [(&str, &str); 9] = [
     ("activation", "activation"),
     ("vector_math", "vector_math"),
     ("dropout", "dropout"),
@@ -74,6 +74,8 @@ const FUZZED: [(&str, &str); 7] = [
     ("batch_norm", "batch_norm"),
     ("softmax", "log_softmax"),
     ("convert", "convert"),
+    ("cross_entropy", "linear_cross_entropy"),
+    ("optimizer", "optimizer_state"),
 ];
 
 type Rule = fn(&[Source]) -> Vec<String>;
