@@ -6,6 +6,7 @@ use half::{bf16, f16};
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
+use super::narrow::Narrow;
 use super::packed::{PackWhole, Side, layout};
 use super::plan::{Multiply, Planning, Steps};
 use crate::dispatch::Isa;
@@ -34,6 +35,11 @@ pub trait Element: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// How `work` would be done on `isa`.
     #[doc(hidden)]
     fn steps(isa: Isa, work: &Multiply<'_, Self>) -> Steps;
+    /// Does `work` on `isa` if it is small enough, and tells whether it did.
+    #[doc(hidden)]
+    fn multiply_narrow(isa: Isa, work: &Narrow<Self::Sum>) -> bool {
+        Self::Sum::dispatch(isa, work)
+    }
     /// Does `work` on `isa`.
     #[doc(hidden)]
     fn multiply(isa: Isa, work: &Multiply<'_, Self>);

@@ -24,7 +24,7 @@ impl<T> After<'_, T> {
     pub(super) const NOTHING: Self =
         Self { scale: None, bias: None, residual: None, activation: Activation::Identity };
 
-    fn is_nothing(&self) -> bool {
+    pub(super) fn is_nothing(&self) -> bool {
         let Self { scale, bias, residual, activation } = self;
         let linear = scale.is_none() && bias.is_none() && residual.is_none();
         linear && *activation == Activation::Identity

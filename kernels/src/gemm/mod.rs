@@ -9,6 +9,7 @@
 //! * [`epilogue`]: what happens to a finished tile in the same store.
 //! * [`moments`]: statistics of the columns of C, taken while it is stored.
 //! * [`scatter`]: tiles of a C whose columns are not neighbours.
+//! * [`narrow`]: the short way of small products.
 //! * [`gemv`]: a single row, which packs nothing.
 //! * [`dots`]: a few rows and contiguous columns of B: dot products, which pack nothing either.
 //! * [`packed`]: operands packed once for many products.
@@ -39,6 +40,8 @@ mod microkernel;
 #[allow(unsafe_code)]
 mod moments;
 #[allow(unsafe_code)]
+mod narrow;
+#[allow(unsafe_code)]
 mod pack;
 mod packed;
 mod plan;
@@ -54,6 +57,7 @@ pub use element::{Element, SumsTo};
 use epilogue::{After, Store};
 pub use moments::ColumnMoments;
 use moments::Partials;
+use narrow::Narrow;
 use packed::Factor;
 pub use packed::{PackedA, PackedB};
 use plan::{Multiply, Operand, Problem};
@@ -311,9 +315,37 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         if c.rows() == 0 || c.cols() == 0 {
             return;
         }
+        let plain = partials.is_none() && self.after.is_nothing() && self.blocking.is_none();
+        if plain && self.ran_narrow(isa, &mut c, exec.threads()) {
+            return;
+        }
         let strides = [c.row_stride(), c.col_stride()];
         let c = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
         E::multiply(isa, &self.multiply_of(self.operands(c), partials, exec.threads()));
+    }
+
+    /// Computes the product if it is so small that the short way pays, and tells whether it was.
+    #[inline]
+    fn ran_narrow(&self, isa: Isa, c: &mut MatMut<'_, T>, par: Par) -> bool {
+        let (Factor::View(a), Factor::View(b)) = (&self.a, &self.b) else { return false };
+        let shape = [a.rows(), b.cols(), a.cols()];
+        let rows = a.col_stride() == 1 && b.col_stride() == 1 && c.col_stride() == 1;
+        // With other strides there is more than one way to choose from.
+        let one_way = a.row_stride() != 1 && b.row_stride() != 1 && shape[0] > 1 && shape[1] > 1;
+        if !(E::IN_PLACE && rows && one_way) || matches!(par, Par::Threads(2..)) {
+            return false;
+        }
+        let work = Narrow {
+            a: a.data().as_ptr().cast(),
+            b: b.data().as_ptr().cast(),
+            c: c.data_mut().as_mut_ptr(),
+            a_stride: a.row_stride(),
+            b_stride: b.row_stride(),
+            c_stride: c.row_stride(),
+            shape,
+            scale: [self.alpha, self.beta],
+        };
+        E::multiply_narrow(isa, &work)
     }
 
     /// Checks the shapes of C and of what is added to it.

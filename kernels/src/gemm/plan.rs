@@ -22,7 +22,7 @@ pub(super) const GRAIN: usize = 1 << 22;
 const MOST_STREAMED_STEPS: usize = 256;
 
 /// Bytes of an unpacked B that stay in the first-level cache beside the rows of A.
-const SMALL_B_BYTES: usize = 96 << 10;
+pub(super) const SMALL_B_BYTES: usize = 96 << 10;
 
 /// An operand: element `(i, j)` lies at `start + i * strides[0] + j * strides[1]`.
 #[derive(Clone, Copy)]
