@@ -176,7 +176,7 @@ impl<E: Element> Strip<'_, '_, E> {
         }
         if !store.keeps_values() {
             let at = [origin[0] + row, origin[1] + col];
-            simd.call(Finish { store, row: &mut *sums, at });
+            simd.call(Finish { store, rows: std::iter::once(&mut *sums), at });
         }
         for (j, sum) in sums.iter().enumerate() {
             // SAFETY: as above.

@@ -223,6 +223,10 @@ impl<T: Float> Block<'_, T> {
     ) {
         let width = (vectors - 1) * S::LANES + args.last;
         let whole = args.last == S::LANES;
+        if let Some(store) = self.finish {
+            let place = [self.origin[0] + at[0], self.origin[1] + at[1]];
+            store.prefetch(simd, place, [height, width]);
+        }
         let tile = TileTable::<S, T>::get(height, vectors, whole, self.packed[0]);
         if self.c.strides[1] == 1 {
             // SAFETY: all addresses lie within the operands that the region was made from: the region
@@ -268,13 +272,12 @@ impl<T: Float> Block<'_, T> {
         at: [usize; 2],
     ) {
         let Some(store) = self.finish.filter(|store| !store.keeps_values()) else { return };
-        for row in 0..height {
-            let start = c.0.wrapping_add(row * c.1);
-            let place = [self.origin[0] + at[0] + row, self.origin[1] + at[1]];
+        let rows = (0..height).map(move |row| {
             // SAFETY: one row of this tile of C, which no one else touches now.
-            let row = unsafe { std::slice::from_raw_parts_mut(start, width) };
-            simd.call(Finish { store, row, at: place });
-        }
+            unsafe { std::slice::from_raw_parts_mut(c.0.wrapping_add(row * c.1), width) }
+        });
+        let at = [self.origin[0] + at[0], self.origin[1] + at[1]];
+        simd.call(Finish { store, rows, at });
     }
 
     /// One tile by way of a contiguous copy: the columns of C are not neighbours.

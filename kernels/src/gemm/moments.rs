@@ -20,7 +20,7 @@ use crate::error::{Error, Result, checked_area};
 use crate::exec::Exec;
 use crate::ops::reduce::columns::{Panel, Rows};
 use crate::ops::reduce::moments::{BLOCK_ROWS, BlockSums, Moment, STRIP};
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::{Float, Kernel, MOST_LANES, Simd};
 use crate::view::MatMut;
 
 /// Mean and sum of squared deviations of each column of a product; see [`Gemm::run_with_moments`].
@@ -228,14 +228,13 @@ impl<T: Float> Stored<'_, T> {
                 continue;
             }
             let mut copy = [T::ZERO; BLOCK_ROWS * COPIED];
-            for j in 0..width {
-                for i in 0..rows {
-                    // SAFETY: element (first + i, at[1] + col + j) of C, which this thread has
-                    // stored.
-                    copy[i * width + j] = unsafe { *top.at(i, col + j) };
-                }
+            let part = Operand { start: part, ..top };
+            if c.strides[0] == 1 {
+                turn(simd, part, [rows, width], &mut copy);
+            } else {
+                gather(part, [rows, width], &mut copy);
             }
-            let part = Panel::new(&copy, rows, width, width);
+            let part = Panel::new(&copy, rows, width, COPIED);
             self.keep(first, col, width, &BlockSums::of(simd, part));
         }
     }
@@ -252,8 +251,41 @@ impl<T: Float> Stored<'_, T> {
     }
 }
 
-/// Columns that are copied at a time where the rows of C are not contiguous.
-const COPIED: usize = 16;
+/// Columns that are copied at a time where the rows of C are not contiguous: the widest vector has as
+/// many lanes.
+const COPIED: usize = MOST_LANES;
+
+/// Copies columns of C that this thread has stored, to rows of [`COPIED`] elements.
+#[inline(always)]
+fn gather<T: Float>(c: Operand<T>, [rows, cols]: [usize; 2], copy: &mut [T]) {
+    for (i, row) in copy.chunks_exact_mut(COPIED).enumerate().take(rows) {
+        for (j, value) in row[..cols].iter_mut().enumerate() {
+            // SAFETY: element `(i, j)` of the columns.
+            *value = unsafe { *c.at(i, j) };
+        }
+    }
+}
+
+/// The same of contiguous columns, in squares that are turned in registers.
+#[inline(always)]
+fn turn<T: Float, S: Simd<T>>(simd: S, c: Operand<T>, [rows, cols]: [usize; 2], copy: &mut [T]) {
+    for first in (0..cols).step_by(S::LANES) {
+        let exist = S::LANES.min(cols - first);
+        for top in (0..rows).step_by(S::LANES) {
+            let height = S::LANES.min(rows - top);
+            let tail = simd.tail(height);
+            let mut square = [simd.zero(); MOST_LANES];
+            for (j, column) in square[..exist].iter_mut().enumerate() {
+                // SAFETY: `height` neighbours from row `top` on in column `first + j`.
+                *column = unsafe { simd.load_tail(c.at(top, first + j), tail) };
+            }
+            simd.transpose(&mut square[..S::LANES]);
+            for (i, row) in square[..height].iter().enumerate() {
+                simd.store(*row, &mut copy[(top + i) * COPIED + first..]);
+            }
+        }
+    }
+}
 
 /// Some columns of a block of rows of C, which this thread has stored.
 struct Part<T> {

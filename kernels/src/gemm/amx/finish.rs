@@ -44,7 +44,8 @@ impl Kernel<f32> for FinishTile<'_> {
             }
             scale(simd, [alpha, beta], sums, row);
             if !store.keeps_values() {
-                Finish { store, row: &mut *row, at: [at[0] + i, at[1]] }.run(simd);
+                let rows = std::iter::once(&mut *row);
+                Finish { store, rows, at: [at[0] + i, at[1]] }.run(simd);
             }
             if !in_place {
                 for (j, &value) in row.iter().enumerate() {
