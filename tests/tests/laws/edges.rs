@@ -136,16 +136,14 @@ fn products_with_everything_in_every_layout() {
 #[test]
 fn statistics_at_the_edges_of_their_blocks() {
     let mut cases = Vec::new();
-    for m in [1, 2, 127, 128, 129, 255, 257, 400] {
-        for n in [1, 5, 49, 70] {
-            for column_major in [false, true] {
-                let c = Layout { column_major, ..Layout::DENSE };
-                let plain = gemm::Case::plain(m, n, 3);
-                let case = gemm::Case { layouts: [Layout::DENSE, Layout::DENSE, c], ..plain };
-                cases.push(case.clone());
-                // Blocks of rows that end between those of the statistics, and two of k.
-                cases.push(gemm::Case { blocking: Some([2, 50, 16]), ..case });
-            }
+    for (m, n) in [(1, 5), (127, 1), (128, 49), (129, 20), (257, 5), (400, 70)] {
+        for column_major in [false, true] {
+            let c = Layout { column_major, ..Layout::DENSE };
+            let plain = gemm::Case::plain(m, n, 3);
+            let case = gemm::Case { layouts: [Layout::DENSE, Layout::DENSE, c], ..plain };
+            cases.push(case.clone());
+            // Blocks of rows that end between those of the statistics, and two of k.
+            cases.push(gemm::Case { blocking: Some([2, 50, 16]), ..case });
         }
     }
     all_hold(cases, gemm::check);
