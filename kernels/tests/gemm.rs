@@ -200,3 +200,23 @@ fn k3_moments_do_not_feel_an_offset() {
         }
     }
 }
+
+/// A row times contiguous columns takes dot products, unless its bits must be those of a larger batch.
+#[test]
+fn narrow_products_read_contiguous_operands_where_they_lie() {
+    let data = vec![1.0_f32; 64 * 512];
+    let (row, weights) = (&data[..512], &data);
+    let row = MatRef::new(row, 1, 512).unwrap();
+    let weights = MatRef::new(weights, 64, 512).unwrap();
+    for &isa in available().unwrap() {
+        let exec = Exec::serial().isa(isa);
+        let product = Gemm::new(row, weights.t()).unwrap();
+        let plan = product.plan(exec).unwrap();
+        assert!(plan.takes_dot_products() && plan.packs() == [false; 2], "{plan}");
+        assert!(plan.to_string().contains("dot products"), "{plan}");
+        let plan = product.batch_invariant(true).plan(exec).unwrap();
+        assert!(!plan.takes_dot_products(), "{plan}");
+        let many = Gemm::new(weights, weights.t()).unwrap().plan(exec).unwrap();
+        assert!(!many.takes_dot_products(), "{many}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::blocking::Blocking;
-use super::plan::{Source, Steps};
+use super::plan::{Method, Source, Steps};
 use crate::dispatch::Isa;
 
 /// How a product will be computed.
@@ -34,6 +34,11 @@ impl GemmPlan {
         [self.steps.packing.a, self.steps.packing.b].map(|source| source == Source::Pack)
     }
 
+    /// Whether every element is a dot product of contiguous operands, instead of a part of a tile.
+    pub fn takes_dot_products(&self) -> bool {
+        self.steps.packing.method == Method::Dots
+    }
+
     /// Number of rectangles of C computed at once.
     pub fn tasks(&self) -> usize {
         self.steps.tasks
@@ -43,6 +48,9 @@ impl GemmPlan {
 impl fmt::Display for GemmPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Steps { tile: [rows, cols], packing, tasks } = self.steps;
+        if self.takes_dot_products() {
+            return write!(f, "{} dot products, {tasks} task(s)", self.isa);
+        }
         let Blocking { kc, mc, nc } = packing.blocking;
         let [a, b] = [packing.a, packing.b].map(|source| match source {
             Source::InPlace => "in place",

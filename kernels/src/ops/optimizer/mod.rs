@@ -22,7 +22,8 @@
 //! `bf16` beside `f32` parameters halves the memory of the state.
 //!
 //! `run` takes one tensor, `run_many` all of a model's ([`StepTensor`]): one entry and one division of
-//! the work among threads for all of them, with the bits of one after the other.
+//! the work among threads for all of them, with the bits of one after the other, but where state is
+//! rounded at random: a tensor's place among them is a part of its key.
 //!
 //! # What is not finite
 //! Elements are independent: a NaN in a gradient makes its parameter and its state NaN and no other's.
