@@ -32,13 +32,14 @@ const TILE: [usize; 2] = [512, 1024];
 /// # Memory and work
 /// The caller brings [`workspace`](Self::workspace) elements: a tile of at most 512 x 1024 logits and 4
 /// numbers for each of its rows, 2.1 MB in `f32`, whatever the shape. (Rows of 50,000 classes take 820
-/// MB as a matrix of 4096.) The products pack into blocks of their own, as [`Gemm`](crate::Gemm) does. The loss takes
-/// one product, the loss with the gradients four: 2 rows depth classes operations each.
+/// MB as a matrix of 4096.) The products pack into blocks of their own, as [`Gemm`](crate::Gemm) does.
+/// The loss takes one product, the loss with the gradients four: 2 rows depth classes operations each.
 ///
 /// # Accuracy
-/// Logits are rounded as those of [`Gemm`](crate::Gemm). The sum of a row is kept relative to the largest logit so
-/// far and multiplied where a tile brings a larger one, which adds 6 roundings per tile. Gradients are
-/// added tile by tile in a fixed order: for given tiles, the same bits for any number of threads.
+/// Logits are rounded as those of [`Gemm`](crate::Gemm). The sum of a row is kept relative to the
+/// largest logit so far and multiplied where a tile brings a larger one, which adds 6 roundings per
+/// tile. Gradients are added tile by tile in a fixed order: for given tiles, the same bits for any
+/// number of threads.
 ///
 /// ```
 /// use tilewise_kernels::{Exec, LinearCrossEntropy, LinearCrossEntropyGrads, MatMut, MatRef};
