@@ -17,7 +17,10 @@ pub fn cases<T: Float>() -> Vec<Case> {
         // here is our affair. A maximum, an exponential, a sum, a scale for each.
         let logits = rows * classes;
         let flops = 6 * logits * depth + (counts::exp::<T>() + 4) * logits;
+        // Both matrices are read and their gradients written; one label per row.
+        let bytes = 2 * (rows + classes) * depth * size_of::<T>() + rows * size_of::<usize>();
         Case::new(id, Work::Flops(flops as u64), move || Layer::<T>::new([rows, depth, classes]))
+            .moving(bytes)
     };
     SHAPES.map(case).into()
 }
