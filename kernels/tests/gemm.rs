@@ -14,10 +14,10 @@ fn values(count: usize, seed: u32) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>, isa: Isa, par: Par) -> Vec<f32> {
-    let mut c = vec![f32::NAN; a.rows() * b.cols()];
-    let out = MatMut::new(&mut c, a.rows(), b.cols()).unwrap();
-    Gemm::new(a, b).unwrap().run(out, Exec::default().isa(isa).par(par)).unwrap();
+fn product(gemm: Gemm<'_, f32>, [m, n]: [usize; 2], isa: Isa, par: Par) -> Vec<f32> {
+    let mut c = vec![f32::NAN; m * n];
+    let out = MatMut::new(&mut c, m, n).unwrap();
+    gemm.run(out, Exec::default().isa(isa).par(par)).unwrap();
     c
 }
 
@@ -25,7 +25,8 @@ fn same_bits(left: &[f32], right: &[f32]) -> bool {
     left.iter().map(|x| x.to_bits()).eq(right.iter().map(|x| x.to_bits()))
 }
 
-/// K10: a row of the product has the same bits alone, in any batch, and for any thread count.
+/// K10: a row of a batch-invariant product has the same bits alone and in any batch, and every product
+/// has the same bits for any thread count.
 #[test]
 fn k10_a_row_has_the_same_bits_in_any_batch() {
     let (m, n, k) = (67, 130, 1500);
@@ -34,20 +35,26 @@ fn k10_a_row_has_the_same_bits_in_any_batch() {
     let layouts = [MatRef::new(&b, k, n).unwrap(), MatRef::new(&b, n, k).unwrap().t()];
     for &isa in available().unwrap() {
         for b_view in layouts {
-            let whole = product(a_view, b_view, isa, Par::Serial);
-            for threads in [2, 3, 7] {
-                let again = product(a_view, b_view, isa, Par::Threads(threads));
-                assert!(same_bits(&whole, &again), "{isa}, {threads} threads");
-            }
-            for rows in [1, 2, 5, 9, 10, 40] {
-                let part = product(a_view.split_rows(rows).0, b_view, isa, Par::Serial);
-                assert!(same_bits(&whole[..rows * n], &part), "{isa}, {rows} rows");
+            let of = |rows: usize, par| {
+                let gemm = Gemm::new(a_view.split_rows(rows).0, b_view).unwrap();
+                let [any, invariant] = [false, true].map(|wanted| gemm.batch_invariant(wanted));
+                [any, invariant].map(|gemm| product(gemm, [rows, n], isa, par))
+            };
+            let [_, whole] = of(m, Par::Serial);
+            for rows in [1, 2, 5, 9, 10, 40, m] {
+                let [any, invariant] = of(rows, Par::Serial);
+                assert!(same_bits(&whole[..rows * n], &invariant), "{isa}, {rows} rows");
+                for threads in [2, 3, 7] {
+                    let [any_again, again] = of(rows, Par::Threads(threads));
+                    assert!(same_bits(&any, &any_again), "{isa}, {rows} rows, {threads} threads");
+                    assert!(same_bits(&invariant, &again), "{isa}, {rows} rows, {threads} threads");
+                }
             }
         }
     }
 }
 
-/// K2: a packed operand changes nothing but the speed.
+/// K2: a packed operand changes nothing but the speed of a batch-invariant product.
 #[test]
 fn k2_a_packed_operand_gives_the_same_bits() {
     for (m, n, k) in [(1, 1, 1), (5, 33, 7), (40, 200, 1100), (9, 48, 0), (3, 0, 4)] {
@@ -65,7 +72,7 @@ fn k2_a_packed_operand_gives_the_same_bits() {
                         gemm.run(out, exec).unwrap();
                         c
                     };
-                    let plain = run(Gemm::new(a_view, b_view).unwrap());
+                    let plain = run(Gemm::new(a_view, b_view).unwrap().batch_invariant(true));
                     let again = run(Gemm::with_packed(a_view, &packed).unwrap());
                     assert!(same_bits(&plain, &again), "{isa} {m}x{n}x{k} {par:?}");
                 }
