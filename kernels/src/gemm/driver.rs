@@ -20,7 +20,7 @@ use super::region::Region;
 use super::scatter::{Gather, Scatter};
 use crate::buffer::with_scratch;
 use crate::dispatch::caches;
-use crate::simd::{Float, Kernel, LINE, Simd, Streaming};
+use crate::simd::{Float, Kernel, Simd, Streaming};
 
 impl<E: Element> Kernel<E::Sum> for Region<'_, E> {
     type Output = ();
@@ -55,7 +55,9 @@ impl<E: Element> Region<'_, E> {
         let panel_cols = TileTable::<S, E::Sum>::COLS;
         let Blocking { kc, mc, .. } = self.packing.blocking;
         let leave = self.streams.then(Streaming::new);
-        debug_assert!(!self.streams || c.start.addr().is_multiple_of(LINE));
+        // Tiles are whole vectors wide, and so are the pieces that threads get.
+        let vector = S::LANES * size_of::<E::Sum>();
+        debug_assert!(!self.streams || c.start.addr().is_multiple_of(vector));
         // Loop 5: blocks of rows of A and C.
         for (row, rows) in even_pieces(rows, mc) {
             // Loop 4: blocks of k. C collects them, in ascending order; an empty k has one empty
