@@ -187,10 +187,13 @@ impl<T> Stored<'_, T> {
         Self { c: self.c.t(), at: [j, i], shape: [width, height], ..self }
     }
 
+    /// Not where it is empty, as what a cut between few units leaves may be: the block that ends there
+    /// is another thread's.
     #[inline(always)]
     fn completes_blocks(&self) -> bool {
         let (first, end) = (self.at[0], self.at[0] + self.shape[0]);
-        end / BLOCK_ROWS > first / BLOCK_ROWS || end == self.partials.shape[0]
+        let ends = end / BLOCK_ROWS > first / BLOCK_ROWS || end == self.partials.shape[0];
+        first < end && ends
     }
 }
 
@@ -317,5 +320,26 @@ impl<T> Rows<T> for Part<T> {
     #[inline(always)]
     fn start_of(&self, i: usize) -> *const T {
         self.start.wrapping_add(i * self.stride)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_complete_with_their_last_row() {
+        let partials = Partials { start: std::ptr::null_mut(), shape: [200, 3] };
+        let completes = |first: usize, rows: usize| {
+            let c = Operand { start: std::ptr::null::<f32>(), strides: [3, 1] };
+            let (at, shape) = ([first, 0], [rows, 3]);
+            Stored { partials: &partials, c, at, shape }.completes_blocks()
+        };
+        for (first, rows) in [(0, 128), (120, 8), (127, 1), (100, 50), (128, 72), (199, 1)] {
+            assert!(completes(first, rows), "{rows} rows from {first}");
+        }
+        for (first, rows) in [(0, 127), (128, 8), (0, 0), (128, 0), (200, 0)] {
+            assert!(!completes(first, rows), "{rows} rows from {first}");
+        }
     }
 }
