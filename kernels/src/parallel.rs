@@ -50,8 +50,11 @@ impl Par {
 
     /// Runs `body` on pieces of `work`, one per task.
     pub(crate) fn divide<W: Split>(self, work: W, grain: usize, body: &(impl Fn(W) + Sync)) {
-        let tasks = self.tasks(work.units(), grain);
-        cut(work, tasks, body);
+        match self.tasks(work.units(), grain) {
+            1 => body(work),
+            // By reference: threads are the same for every body, and need not be compiled for each.
+            tasks => cut(work, tasks, body),
+        }
     }
 
     /// Runs `body(0)`, `body(1)`, … `body(count - 1)`, of which one task should have `grain`.
@@ -74,43 +77,44 @@ impl Par {
         merge: &(impl Fn(R, R) -> R + Sync),
     ) -> R {
         let tasks = self.tasks(work.units(), grain);
-        fold(work, [block, tasks], leaf, merge)
+        fold(work, [block, tasks], &Fold { leaf, merge })
     }
 }
 
-fn fold<W: Split, R: Send>(
-    work: W,
-    [block, tasks]: [usize; 2],
-    leaf: &(impl Fn(W) -> R + Sync),
-    merge: &(impl Fn(R, R) -> R + Sync),
-) -> R {
+/// What a reduction is made of.
+struct Fold<'a, W, R> {
+    leaf: &'a (dyn Fn(W) -> R + Sync),
+    merge: &'a (dyn Fn(R, R) -> R + Sync),
+}
+
+fn fold<W: Split, R: Send>(work: W, [block, tasks]: [usize; 2], with: &Fold<'_, W, R>) -> R {
     let blocks = work.units().div_ceil(block);
     if blocks <= 1 {
-        return leaf(work);
+        return (with.leaf)(work);
     }
     let (left, right) = work.split(blocks / 2 * block);
     let (left, right) = if tasks <= 1 {
-        (fold(left, [block, 1], leaf, merge), fold(right, [block, 1], leaf, merge))
+        (fold(left, [block, 1], with), fold(right, [block, 1], with))
     } else {
         let left_tasks = tasks / 2;
         rayon::join(
-            || fold(left, [block, left_tasks], leaf, merge),
-            || fold(right, [block, tasks - left_tasks], leaf, merge),
+            || fold(left, [block, left_tasks], with),
+            || fold(right, [block, tasks - left_tasks], with),
         )
     };
-    merge(left, right)
+    (with.merge)(left, right)
 }
 
 /// Runs `body` on `tasks` pieces of `work`. A thread of a pool shares them with the others there. Any
 /// other thread begins at once and lets threads of the pool take pieces as they wake, which takes a
 /// sleeping one as long as a small product.
-fn cut<W: Split>(work: W, tasks: usize, body: &(impl Fn(W) + Sync)) {
-    if tasks <= 1 || rayon::current_thread_index().is_some() {
+fn cut<W: Split>(work: W, tasks: usize, body: &(dyn Fn(W) + Sync)) {
+    if rayon::current_thread_index().is_some() {
         return halve(work, tasks, body);
     }
     let pieces = Mutex::new(Pieces::new(work, tasks));
     let take = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work_off = || std::iter::from_fn(take).for_each(body);
+    let work_off = || std::iter::from_fn(take).for_each(|piece| body(piece));
     rayon::in_place_scope(|scope| {
         for _ in 1..tasks.min(rayon::current_num_threads()) {
             scope.spawn(|_| work_off());
@@ -119,7 +123,7 @@ fn cut<W: Split>(work: W, tasks: usize, body: &(impl Fn(W) + Sync)) {
     });
 }
 
-fn halve<W: Split>(work: W, tasks: usize, body: &(impl Fn(W) + Sync)) {
+fn halve<W: Split>(work: W, tasks: usize, body: &(dyn Fn(W) + Sync)) {
     match split(work, tasks) {
         (work, None) => body(work.0),
         (left, Some(right)) => {
@@ -235,6 +239,18 @@ impl<'a, T> ColumnsMut<'a, T> {
     pub(crate) fn rows_are_aligned(&self, bytes: usize) -> bool {
         let step = self.stride.wrapping_mul(size_of::<T>());
         self.start.addr().is_multiple_of(bytes) && step.is_multiple_of(bytes)
+    }
+
+    /// `rows` rows of `width` elements, `stride` apart.
+    ///
+    /// # Safety
+    /// They must lie in one allocation, and for `'a` nobody else may touch them.
+    pub(crate) unsafe fn from_raw(start: *mut T, [rows, width]: [usize; 2], stride: usize) -> Self {
+        Self { start, rows, width, stride, marker: PhantomData }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// The first `mid` columns and the rest.

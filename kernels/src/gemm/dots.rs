@@ -17,6 +17,7 @@ use super::epilogue::Finish;
 use super::plan::{Operand, Problem};
 use super::region::Region;
 use crate::dispatch::caches;
+use crate::parallel::ColumnsMut;
 use crate::simd::{Float, Kernel, MOST_LANES, Simd};
 
 /// Rows of A that are taken at once, at most.
@@ -176,7 +177,8 @@ impl<E: Element> Strip<'_, '_, E> {
         }
         if !store.keeps_values() {
             let at = [origin[0] + row, origin[1] + col];
-            simd.call(Finish { store, rows: std::iter::once(&mut *sums), at });
+            let width = sums.len();
+            Finish { store, rows: ColumnsMut::new(sums, 1, width), at }.apply(simd);
         }
         for (j, sum) in sums.iter().enumerate() {
             // SAFETY: as above.

@@ -20,6 +20,7 @@ use super::region::Region;
 use super::scatter::{Gather, Scatter};
 use crate::buffer::with_scratch;
 use crate::dispatch::caches;
+use crate::parallel::ColumnsMut;
 use crate::simd::{Float, Kernel, Simd, Streaming};
 
 impl<E: Element> Kernel<E::Sum> for Region<'_, E> {
@@ -274,12 +275,10 @@ impl<T: Float> Block<'_, T> {
         at: [usize; 2],
     ) {
         let Some(store) = self.finish.filter(|store| !store.keeps_values()) else { return };
-        let rows = (0..height).map(move |row| {
-            // SAFETY: one row of this tile of C, which no one else touches now.
-            unsafe { std::slice::from_raw_parts_mut(c.0.wrapping_add(row * c.1), width) }
-        });
+        // SAFETY: the rows of this tile of C, which no one else touches now.
+        let rows = unsafe { ColumnsMut::from_raw(c.0, [height, width], c.1) };
         let at = [self.origin[0] + at[0], self.origin[1] + at[1]];
-        simd.call(Finish { store, rows, at });
+        Finish { store, rows, at }.apply(simd);
     }
 
     /// One tile by way of a contiguous copy: the columns of C are not neighbours.

@@ -4,6 +4,7 @@
 use super::moments::Partials;
 use crate::ops::elementwise::Unary;
 use crate::ops::{Activation, FunctionUser};
+use crate::parallel::ColumnsMut;
 use crate::simd::{Float, Kernel, LINE, MOST_LANES, Simd};
 use crate::view::MatRef;
 
@@ -92,15 +93,23 @@ impl<T: Float> Store<'_, T> {
     }
 }
 
-/// What follows the sums over a part of C that starts at row and column `at`.
-pub(super) struct Finish<'a, T, I> {
+/// What follows the sums over a part of C.
+pub(super) struct Finish<'a, T> {
     pub(super) store: &'a Store<'a, T>,
-    /// This part's elements, row after row.
-    pub(super) rows: I,
+    pub(super) rows: ColumnsMut<'a, T>,
+    /// Row and column of C where the part starts.
     pub(super) at: [usize; 2],
 }
 
-impl<'a, T: Float, I: Iterator<Item = &'a mut [T]>> Kernel<T> for Finish<'a, T, I> {
+impl<T: Float> Finish<'_, T> {
+    /// One function for all that store: it holds a loop for every activation.
+    #[inline(never)]
+    pub(super) fn apply<S: Simd<T>>(self, simd: S) {
+        simd.call(self);
+    }
+}
+
+impl<T: Float> Kernel<T> for Finish<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -110,26 +119,23 @@ impl<'a, T: Float, I: Iterator<Item = &'a mut [T]>> Kernel<T> for Finish<'a, T, 
 }
 
 /// The same with the function that the activation names.
-struct FinishWith<'a, T, I, S> {
-    finish: Finish<'a, T, I>,
+struct FinishWith<'a, T, S> {
+    finish: Finish<'a, T>,
     simd: S,
 }
 
-impl<'a, T: Float, I, S: Simd<T>> FunctionUser<T> for FinishWith<'a, T, I, S>
-where
-    I: Iterator<Item = &'a mut [T]>,
-{
+impl<T: Float, S: Simd<T>> FunctionUser<T> for FinishWith<'_, T, S> {
     type Output = ();
 
     #[inline(always)]
     fn take<F: Unary<T>>(self, f: F) {
-        let Self { finish: Finish { store, rows, at: [top, left] }, simd } = self;
+        let Self { finish: Finish { store, mut rows, at: [top, left] }, simd } = self;
         let After { scale, bias, residual, activation } = store.after;
         // The rarer arguments in a loop of their own, that is compiled once for all functions.
         let apart = scale.is_some() || residual.is_some();
         let bias = bias.filter(|_| !apart);
-        for (i, row) in rows.enumerate() {
-            let at = [top + i, left];
+        for i in 0..rows.rows() {
+            let (row, at) = (rows.row(i), [top + i, left]);
             if apart {
                 simd.call(Linear { store, row: &mut *row, at });
                 if *activation == Activation::Identity {

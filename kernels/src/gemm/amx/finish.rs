@@ -3,6 +3,7 @@
 use super::super::epilogue::{Finish, Store};
 use super::super::plan::Operand;
 use super::tile::SIDE;
+use crate::parallel::ColumnsMut;
 use crate::simd::{Kernel, Simd};
 
 /// A tile of sums, and the part of C that is made of it.
@@ -22,37 +23,46 @@ impl Kernel<f32> for FinishTile<'_> {
 
     #[inline(always)]
     fn run<S: Simd<f32>>(self, simd: S) {
-        let Self { store, c, shape: [height, width], at, .. } = self;
-        let [alpha, beta] = store.scale(true);
-        let mut copy = [0.0; SIDE];
-        for i in 0..height {
-            let sums = self.sums.wrapping_add(i * SIDE);
-            // SAFETY: one row of the tile.
-            let sums = unsafe { std::slice::from_raw_parts(sums, width) };
-            let in_place = c.strides[1] == 1;
-            let row = if in_place {
-                // SAFETY: one row of this part of C, which no one else touches now.
-                unsafe { std::slice::from_raw_parts_mut(c.at(i, 0).cast_mut(), width) }
-            } else {
-                &mut copy[..width]
-            };
-            if !in_place && beta != 0.0 {
+        let Self { c, shape: [height, width], .. } = self;
+        if c.strides[1] == 1 {
+            // SAFETY: this part of C, which no one else touches now.
+            let rows =
+                unsafe { ColumnsMut::from_raw(c.start.cast_mut(), [height, width], c.strides[0]) };
+            return self.finish(simd, rows);
+        }
+        let mut copy = [0.0; SIDE * SIDE];
+        let copy = &mut copy[..height * width];
+        if self.store.beta != 0.0 {
+            for (i, row) in copy.chunks_exact_mut(width).enumerate() {
                 for (j, value) in row.iter_mut().enumerate() {
-                    // SAFETY: element `(i, j)` of this part of C.
+                    // SAFETY: an element of this part of C.
                     *value = unsafe { *c.at(i, j) };
                 }
             }
-            scale(simd, [alpha, beta], sums, row);
-            if !store.keeps_values() {
-                let rows = std::iter::once(&mut *row);
-                Finish { store, rows, at: [at[0] + i, at[1]] }.run(simd);
+        }
+        self.finish(simd, ColumnsMut::new(copy, height, width));
+        for (i, row) in copy.chunks_exact(width).enumerate() {
+            for (j, &value) in row.iter().enumerate() {
+                // SAFETY: an element of this part of C.
+                unsafe { *c.at(i, j).cast_mut() = value };
             }
-            if !in_place {
-                for (j, &value) in row.iter().enumerate() {
-                    // SAFETY: element `(i, j)` of this part of C.
-                    unsafe { *c.at(i, j).cast_mut() = value };
-                }
-            }
+        }
+    }
+}
+
+impl FinishTile<'_> {
+    /// From the old values in `rows` to the new ones.
+    #[inline(always)]
+    fn finish<S: Simd<f32>>(&self, simd: S, mut rows: ColumnsMut<'_, f32>) {
+        let Self { store, sums, shape: [height, width], at, .. } = *self;
+        let scales = store.scale(true);
+        for i in 0..height {
+            // SAFETY: one row of the tile.
+            let sums = unsafe { std::slice::from_raw_parts(sums.wrapping_add(i * SIDE), width) };
+            scale(simd, scales, sums, rows.row(i));
+        }
+        if !store.keeps_values() {
+            Finish { store, rows, at }.apply(simd);
         }
     }
 }
