@@ -47,7 +47,7 @@ pub mod prelude {
     pub use crate::loss::{Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy};
     pub use crate::matrix::Matrix;
     pub use crate::model::{Metrics, Sequential};
-    pub use crate::optim::{Adagrad, Adam, Optimizer, RmsProp, Sgd};
+    pub use crate::optim::{Adagrad, Adam, Optimizer, RmsProp, Schedule, Sgd};
     pub use crate::train::{History, Trainer};
 }
 

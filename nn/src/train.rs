@@ -12,6 +12,7 @@ use crate::layers::{Parameter, ParameterKind};
 use crate::loss::{Loss, SoftmaxCrossEntropy};
 use crate::matrix::Matrix;
 use crate::model::{Sequential, accuracy};
+use crate::optim::schedule::{Clock, Schedule};
 use crate::optim::{Optimizer, OptimizerState};
 use crate::plot;
 
@@ -64,6 +65,7 @@ impl History {
 pub struct Trainer<O, L = SoftmaxCrossEntropy> {
     optimizer: O,
     loss: L,
+    schedule: Schedule,
     epochs: u64,
     batch_size: usize,
     drop_last: bool,
@@ -77,6 +79,7 @@ impl<O> Trainer<O> {
         Self {
             optimizer,
             loss: SoftmaxCrossEntropy::default(),
+            schedule: Schedule::default(),
             epochs: 10,
             batch_size: 64,
             drop_last: false,
@@ -89,8 +92,13 @@ impl<O> Trainer<O> {
 impl<O, L> Trainer<O, L> {
     /// Sets the loss.
     pub fn loss<M>(self, loss: M) -> Trainer<O, M> {
-        let Self { optimizer, epochs, batch_size, drop_last, seed, progress, .. } = self;
-        Trainer { optimizer, loss, epochs, batch_size, drop_last, seed, progress }
+        let Self { optimizer, schedule, epochs, batch_size, drop_last, seed, progress, .. } = self;
+        Trainer { optimizer, loss, schedule, epochs, batch_size, drop_last, seed, progress }
+    }
+
+    /// Sets how the learning rate changes over time; it does not at first.
+    pub fn schedule(self, schedule: Schedule) -> Self {
+        Self { schedule, ..self }
     }
 
     /// Sets how often the training data is gone through.
@@ -152,7 +160,7 @@ impl<O, L> Trainer<O, L> {
             bar.set_position(0);
             bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.epochs));
             let start = Instant::now();
-            let train_loss = self.epoch(&mut run, train, &batches, &bar)?;
+            let train_loss = self.epoch(&mut run, train, (epoch, &batches), &bar)?;
             let train_time = start.elapsed();
             let (loss, logits) = run.model.measure(valid, &self.loss)?;
             if !loss.is_finite() {
@@ -182,7 +190,7 @@ impl<O, L> Trainer<O, L> {
         &self,
         run: &mut Run<'_, T>,
         train: &Dataset<T>,
-        batches: &Minibatches,
+        (epoch, batches): (u64, &Minibatches),
         bar: &ProgressBar,
     ) -> Result<f64>
     where
@@ -190,7 +198,8 @@ impl<O, L> Trainer<O, L> {
         L: Loss<T>,
     {
         let (mut sum, mut rows) = (0.0, 0);
-        for picked in batches.iter() {
+        let steps_per_epoch = batches.len() as u64;
+        for (step, picked) in batches.iter().enumerate() {
             run.x.gather(train.features(), picked)?;
             run.labels.clear();
             run.labels.extend(picked.iter().map(|&row| train.labels()[row]));
@@ -198,7 +207,8 @@ impl<O, L> Trainer<O, L> {
             if !loss.is_finite() {
                 return Err(run.diverged(run.model.first_not_finite(), "loss", loss));
             }
-            run.state.step(&self.optimizer, run.model)?;
+            let clock = Clock { epoch, step: step as u64, steps_per_epoch };
+            run.state.step_at(self.schedule.factor_at(clock), &self.optimizer, run.model)?;
             run.history.first_step.get_or_insert_with(Instant::now);
             sum += loss * picked.len() as f64;
             rows += picked.len();
@@ -235,6 +245,7 @@ impl<O, L> Trainer<O, L> {
         O: Optimizer<T>,
         L: Loss<T>,
     {
+        self.schedule.check()?;
         let mut nothing = Parameter::new("nothing", ParameterKind::Weight, &[0], T::ZERO);
         let mut state = vec![Vec::new(); self.optimizer.slots()];
         self.optimizer.update(&mut nothing, &mut state, 1, model.exec())?;

@@ -41,6 +41,10 @@ pub struct Parameter<T = f32> {
     pub value: Vec<T>,
     /// The derivative of the loss by each value, of the last backward pass.
     pub gradient: Vec<T>,
+    /// A factor on the learning rate, 1 at first; 0 keeps the values as they are.
+    pub rate: f64,
+    /// A factor on weight decay: at first 1 for a weight and 0 for everything else.
+    pub decay: f64,
 }
 
 impl<T: Float> Parameter<T> {
@@ -53,6 +57,8 @@ impl<T: Float> Parameter<T> {
             shape: shape.to_vec(),
             value: vec![fill; len],
             gradient: vec![T::ZERO; len],
+            rate: 1.0,
+            decay: if kind == ParameterKind::Weight { 1.0 } else { 0.0 },
         }
     }
 }

@@ -109,6 +109,14 @@ impl<T: Float> Sequential<T> {
         self.layers.get_mut(index).map_or(&mut [], |layer| layer.parameters_mut())
     }
 
+    /// Calls `change` for every trained tensor with the position of its layer, to set learning rates
+    /// and weight decay by group: `|layer, p| if layer == 0 { p.rate = 0.1 }`.
+    pub fn for_each_parameter(&mut self, mut change: impl FnMut(usize, &mut Parameter<T>)) {
+        for (layer, &position) in self.layers.iter_mut().zip(&self.positions) {
+            layer.parameters_mut().iter_mut().for_each(|parameter| change(position, parameter));
+        }
+    }
+
     /// All trained tensors, layer by layer.
     pub(crate) fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter<T>> {
         self.layers.iter_mut().flat_map(|layer| layer.parameters_mut())

@@ -5,11 +5,13 @@
 //! of a model in one call of the kernels (in two, where weight decay is for some of them only).
 
 mod rules;
+pub mod schedule;
 mod settings;
 
 use tilewise_kernels::{Exec, Float, Result};
 
 pub use rules::{Adagrad, Adam, RmsProp, Sgd};
+pub use schedule::Schedule;
 
 use crate::layers::Parameter;
 use crate::model::Sequential;
@@ -21,6 +23,8 @@ pub struct Stepped<'a, T> {
     pub parameter: &'a mut Parameter<T>,
     /// As many vectors of its size as the rule has [`slots`](Optimizer::slots), zeros at first.
     pub state: &'a mut [Vec<T>],
+    /// A factor on the learning rate, beside the parameter's own.
+    pub rate: f64,
 }
 
 /// A rule for moving parameters.
@@ -46,7 +50,7 @@ pub trait Optimizer<T: Float> {
         step: u64,
         exec: Exec,
     ) -> Result<()> {
-        self.update_all(&mut [Stepped { parameter, state }], step, exec)
+        self.update_all(&mut [Stepped { parameter, state, rate: 1.0 }], step, exec)
     }
 }
 
@@ -80,6 +84,20 @@ impl<T: Float> OptimizerState<T> {
         optimizer: &(impl Optimizer<T> + ?Sized),
         model: &mut Sequential<T>,
     ) -> crate::Result<()> {
+        self.step_at(1.0, optimizer, model)
+    }
+
+    /// The same with `rate` times the optimiser's learning rate, such as what a
+    /// [`Schedule`] gives.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and if `rate` is negative or not finite.
+    pub fn step_at(
+        &mut self,
+        rate: f64,
+        optimizer: &(impl Optimizer<T> + ?Sized),
+        model: &mut Sequential<T>,
+    ) -> crate::Result<()> {
         if self.slots.is_empty() {
             self.slots = zeros(optimizer.slots(), model);
         }
@@ -88,7 +106,7 @@ impl<T: Float> OptimizerState<T> {
         let mut all: Vec<_> = model
             .parameters_mut()
             .zip(states)
-            .map(|(parameter, state)| Stepped { parameter, state })
+            .map(|(parameter, state)| Stepped { parameter, state, rate })
             .collect();
         optimizer.update_all(&mut all, self.step + 1, exec)?;
         self.step += 1;

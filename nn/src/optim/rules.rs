@@ -61,11 +61,13 @@ impl<T: Float> Optimizer<T> for Sgd {
     fn update_all(&self, parameters: &mut [Stepped<'_, T>], _: u64, exec: Exec) -> Result<()> {
         let lr = self.learning_rate;
         let Some((beta, form)) = self.momentum else {
-            return self.settings.apply(parameters, exec, |weight_decay, options, tensors| {
+            return self.settings.apply(parameters, exec, |group, options, tensors| {
+                let (lr, weight_decay) = (lr * group.rate, group.decay);
                 SgdStep { lr, weight_decay, options }.run_many(tensors, exec)
             });
         };
-        self.settings.apply(parameters, exec, |weight_decay, options, tensors| {
+        self.settings.apply(parameters, exec, |group, options, tensors| {
+            let (lr, weight_decay) = (lr * group.rate, group.decay);
             MomentumStep { lr, beta, form, weight_decay, options }.run_many(tensors, exec)
         })
     }
@@ -107,8 +109,9 @@ impl<T: Float> Optimizer<T> for RmsProp {
     }
 
     fn update_all(&self, parameters: &mut [Stepped<'_, T>], _: u64, exec: Exec) -> Result<()> {
-        self.settings.apply(parameters, exec, |weight_decay, options, tensors| {
-            RmsPropStep { weight_decay, options, ..self.rule }.run_many(tensors, exec)
+        self.settings.apply(parameters, exec, |group, options, tensors| {
+            let (lr, weight_decay) = (self.rule.lr * group.rate, group.decay);
+            RmsPropStep { lr, weight_decay, options, ..self.rule }.run_many(tensors, exec)
         })
     }
 }
@@ -143,8 +146,9 @@ impl<T: Float> Optimizer<T> for Adagrad {
     }
 
     fn update_all(&self, parameters: &mut [Stepped<'_, T>], _: u64, exec: Exec) -> Result<()> {
-        self.settings.apply(parameters, exec, |weight_decay, options, tensors| {
-            AdagradStep { weight_decay, options, ..self.rule }.run_many(tensors, exec)
+        self.settings.apply(parameters, exec, |group, options, tensors| {
+            let (lr, weight_decay) = (self.rule.lr * group.rate, group.decay);
+            AdagradStep { lr, weight_decay, options, ..self.rule }.run_many(tensors, exec)
         })
     }
 }
@@ -197,8 +201,9 @@ impl<T: Float> Optimizer<T> for Adam {
     }
 
     fn update_all(&self, parameters: &mut [Stepped<'_, T>], step: u64, exec: Exec) -> Result<()> {
-        self.settings.apply(parameters, exec, |weight_decay, options, tensors| {
-            AdamStep { weight_decay, options, ..self.rule }.run_many(tensors, step, exec)
+        self.settings.apply(parameters, exec, |group, options, tensors| {
+            let (lr, weight_decay) = (self.rule.lr * group.rate, group.decay);
+            AdamStep { lr, weight_decay, options, ..self.rule }.run_many(tensors, step, exec)
         })
     }
 }

@@ -5,7 +5,6 @@ use tilewise_kernels::{
 };
 
 use super::Stepped;
-use crate::layers::ParameterKind;
 
 /// Weight decay and clipping, off at first.
 ///
@@ -24,7 +23,7 @@ pub(super) struct Settings {
 macro_rules! settings {
     () => {
         /// Adds `rate` times each weight to its gradient. Biases, and the scales and shifts of
-        /// batch normalisation, are left alone.
+        /// normalisation, are left alone, unless their [`decay`](crate::layers::Parameter::decay) is set.
         #[must_use]
         pub fn weight_decay(self, rate: f64) -> Self {
             Self { settings: Settings { decay: rate, ..self.settings }, ..self }
@@ -53,39 +52,52 @@ macro_rules! settings {
 }
 pub(super) use settings;
 
+/// What parameters that move together have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Group {
+    /// A factor on the learning rate.
+    pub(super) rate: f64,
+    pub(super) decay: f64,
+}
+
 impl Settings {
-    /// Calls `run` with the weight decay and the options of the step for all `parameters`, or, where
-    /// that makes a difference, apart for those that decay and those that do not.
+    /// Calls `run` with the options of the step for each group of `parameters` that have the same
+    /// rate and the same weight decay.
     pub(super) fn apply<T: Float, const N: usize>(
         self,
         parameters: &mut [Stepped<'_, T>],
         exec: Exec,
-        run: impl Fn(f64, StepOptions, &mut [StepTensor<'_, T, N>]) -> Result<()>,
+        run: impl Fn(Group, StepOptions, &mut [StepTensor<'_, T, N>]) -> Result<()>,
     ) -> Result<()> {
         let options = self.options(parameters, exec)?;
-        let decays = |kind| self.decay_everything || kind == ParameterKind::Weight;
-        let mut decayed = Vec::with_capacity(parameters.len());
-        let mut others = Vec::new();
-        for Stepped { parameter, state } in parameters {
+        let count = parameters.len();
+        let mut groups: Vec<(Group, Vec<_>)> = Vec::with_capacity(2);
+        for Stepped { parameter, state, rate } in parameters {
             let slots = state.len();
             let Ok(state) = <&mut [Vec<T>; N]>::try_from(&mut **state) else {
                 let expected = format!("{N} vectors for each parameter");
                 return Err(Error::shape("state of the optimizer", expected, slots));
             };
-            let group = if self.decay == 0.0 || decays(parameter.kind) {
-                &mut decayed
-            } else {
-                &mut others
-            };
-            let state = state.each_mut().map(Vec::as_mut_slice);
-            group.push(StepTensor {
+            let decay = if self.decay_everything { 1.0 } else { parameter.decay };
+            check_factor("learning rate", *rate * parameter.rate, parameter.name)?;
+            check_factor("weight decay", decay, parameter.name)?;
+            let group = Group { rate: *rate * parameter.rate, decay: self.decay * decay };
+            let tensor = StepTensor {
                 params: &mut parameter.value,
                 grads: &parameter.gradient,
-                state,
-            });
+                state: state.each_mut().map(Vec::as_mut_slice),
+            };
+            match groups.iter_mut().find(|(other, _)| *other == group) {
+                Some((_, tensors)) => tensors.push(tensor),
+                None => {
+                    let mut tensors = Vec::with_capacity(count);
+                    tensors.push(tensor);
+                    groups.push((group, tensors));
+                }
+            }
         }
-        run(self.decay, options, &mut decayed)?;
-        if others.is_empty() { Ok(()) } else { run(0.0, options, &mut others) }
+        // Settings outside their domain are errors for every group, so that the first finds them.
+        groups.iter_mut().try_for_each(|(group, tensors)| run(*group, options, tensors))
     }
 
     fn options<T: Float>(self, parameters: &[Stepped<'_, T>], exec: Exec) -> Result<StepOptions> {
@@ -108,4 +120,12 @@ impl Settings {
         }
         Ok(options)
     }
+}
+
+fn check_factor(on: &str, factor: f64, parameter: &str) -> Result<()> {
+    if factor >= 0.0 && factor.is_finite() {
+        return Ok(());
+    }
+    let what = format!("factor on the {on} of {parameter}");
+    Err(Error::value(what, "a finite value of 0 or more", factor))
 }

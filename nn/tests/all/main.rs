@@ -5,5 +5,6 @@ mod batch_norm;
 mod common;
 mod data;
 mod init;
+mod schedules;
 mod training;
 mod weights;

@@ -114,7 +114,8 @@ fn moved(optimizer: &impl Optimizer<f64>, gradients: [f64; 2]) -> Result<[f64; 2
         parameter.gradient[0] = gradient;
         parameter
     });
-    let mut all = parameters.each_mut().map(|parameter| Stepped { parameter, state: &mut [] });
+    let mut all =
+        parameters.each_mut().map(|parameter| Stepped { parameter, state: &mut [], rate: 1.0 });
     let outcome = optimizer.update_all(&mut all, 1, Exec::default());
     let moved = parameters.map(|parameter| -parameter.value[0]);
     match outcome {
