@@ -44,7 +44,7 @@ pub mod prelude {
     pub use crate::error::{Error, Result};
     pub use crate::init::Init;
     pub use crate::layers::BatchNormConvention;
-    pub use crate::loss::{Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy};
+    pub use crate::loss::{Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, Targets};
     pub use crate::matrix::Matrix;
     pub use crate::model::{Metrics, Sequential};
     pub use crate::optim::{Adagrad, Adam, Optimizer, RmsProp, Schedule, Sgd};

@@ -1,27 +1,61 @@
-//! Losses. They take logits and own the final softmax or sigmoid, so that a network ends in logits
-//! and no layer offers a softmax of its own: a second one by accident cannot be written.
+//! Losses. Those of classes take logits and own the final softmax or sigmoid, so that a network ends
+//! in logits and no layer offers a softmax of its own: a second one by accident cannot be written.
 
-use tilewise_kernels::{self as kernels, Error, Exec, Float, Reduction, Result, Targets};
+use tilewise_kernels::{self as kernels, Error, Exec, Float, Reduction, Result};
 
 use crate::matrix::Matrix;
 
+/// What a model's outputs should have been, row by row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Targets<'a, T> {
+    /// The number of a class for each row.
+    Classes(&'a [usize]),
+    /// A value for each output: what a regression should have given, or probabilities.
+    Values(&'a Matrix<T>),
+}
+
+impl<'a, T> From<&'a [usize]> for Targets<'a, T> {
+    fn from(classes: &'a [usize]) -> Self {
+        Self::Classes(classes)
+    }
+}
+
+impl<'a, T> From<&'a Vec<usize>> for Targets<'a, T> {
+    fn from(classes: &'a Vec<usize>) -> Self {
+        Self::Classes(classes)
+    }
+}
+
+impl<'a, T, const N: usize> From<&'a [usize; N]> for Targets<'a, T> {
+    fn from(classes: &'a [usize; N]) -> Self {
+        Self::Classes(classes)
+    }
+}
+
+impl<'a, T> From<&'a Matrix<T>> for Targets<'a, T> {
+    fn from(values: &'a Matrix<T>) -> Self {
+        Self::Values(values)
+    }
+}
+
 /// A scalar to be minimised, as the mean over a minibatch.
 pub trait Loss<T: Float> {
-    /// The loss of `logits` for the given classes, one per row; where `gradient` is given, it
-    /// becomes the derivative of the loss by the logits and must have their shape.
+    /// The loss of `outputs` for the given targets; where `gradient` is given, it becomes the
+    /// derivative of the loss by the outputs and must have their shape.
     ///
     /// # Errors
-    /// If the shapes do not fit or a label is out of range.
+    /// If the shapes do not fit, a target is out of range or of a kind that the loss does not take.
     fn evaluate(
         &self,
-        logits: &Matrix<T>,
-        labels: &[usize],
+        outputs: &Matrix<T>,
+        targets: Targets<'_, T>,
         gradient: Option<&mut Matrix<T>>,
         exec: Exec,
     ) -> Result<f64>;
 }
 
-/// Softmax cross-entropy: `-ln softmax(z)[label]`, for one class of several.
+/// Softmax cross-entropy: `-ln softmax(z)[label]`, for one class of several; or for a probability of
+/// each class.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SoftmaxCrossEntropy {
     label_smoothing: f64,
@@ -46,13 +80,17 @@ impl<T: Float> Loss<T> for SoftmaxCrossEntropy {
     fn evaluate(
         &self,
         logits: &Matrix<T>,
-        labels: &[usize],
+        targets: Targets<'_, T>,
         gradient: Option<&mut Matrix<T>>,
         exec: Exec,
     ) -> Result<f64> {
         let weights: Vec<T> = self.class_weights.iter().map(|&w| T::from_f64(w)).collect();
-        let mut op = kernels::SoftmaxCrossEntropy::new(logits.view(), Targets::Classes(labels))?
-            .reduction(Reduction::Mean);
+        let targets = match targets {
+            Targets::Classes(labels) => kernels::Targets::Classes(labels),
+            Targets::Values(shares) => kernels::Targets::Probabilities(shares.view()),
+        };
+        let mut op =
+            kernels::SoftmaxCrossEntropy::new(logits.view(), targets)?.reduction(Reduction::Mean);
         if self.label_smoothing != 0.0 {
             op = op.label_smoothing(T::from_f64(self.label_smoothing));
         }
@@ -68,7 +106,8 @@ impl<T: Float> Loss<T> for SoftmaxCrossEntropy {
 }
 
 /// Sigmoid cross-entropy. A single logit says how likely class 1 is against class 0; several are
-/// one such question per class. The mean is over all logits.
+/// one such question per class, answered by a class or by a probability for each logit. The mean is
+/// over all logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SigmoidCrossEntropy;
 
@@ -76,11 +115,18 @@ impl<T: Float> Loss<T> for SigmoidCrossEntropy {
     fn evaluate(
         &self,
         logits: &Matrix<T>,
-        labels: &[usize],
+        targets: Targets<'_, T>,
         gradient: Option<&mut Matrix<T>>,
         exec: Exec,
     ) -> Result<f64> {
-        let targets = targets(logits, labels)?;
+        let answers;
+        let targets = match targets {
+            Targets::Classes(labels) => {
+                answers = self::answers(logits, labels)?;
+                &answers
+            }
+            Targets::Values(values) => same_shape(logits, values)?,
+        };
         let op = kernels::SigmoidCrossEntropy::new(logits.data(), targets.data())?
             .reduction(Reduction::Mean);
         let loss = match gradient {
@@ -92,7 +138,7 @@ impl<T: Float> Loss<T> for SigmoidCrossEntropy {
 }
 
 /// 1 where the question is answered by yes, else 0.
-fn targets<T: Float>(logits: &Matrix<T>, labels: &[usize]) -> Result<Matrix<T>> {
+fn answers<T: Float>(logits: &Matrix<T>, labels: &[usize]) -> Result<Matrix<T>> {
     let (rows, cols) = (logits.rows(), logits.cols());
     if labels.len() != rows {
         return Err(Error::shape(
@@ -119,4 +165,11 @@ fn targets<T: Float>(logits: &Matrix<T>, labels: &[usize]) -> Result<Matrix<T>> 
         }
     }
     Ok(targets)
+}
+
+/// `values`, if it has a value for each of `outputs`.
+fn same_shape<'a, T: Float>(outputs: &Matrix<T>, values: &'a Matrix<T>) -> Result<&'a Matrix<T>> {
+    let shape = |m: &Matrix<T>| format!("{} x {}", m.rows(), m.cols());
+    let fits = (outputs.rows(), outputs.cols()) == (values.rows(), values.cols());
+    if fits { Ok(values) } else { Err(Error::shape("targets", shape(outputs), shape(values))) }
 }

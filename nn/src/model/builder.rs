@@ -66,6 +66,36 @@ impl SequentialBuilder {
         self.with(Plan::Activation(Activation::Tanh))
     }
 
+    /// `max(x, slope·x)`, for slopes of 0 to 1.
+    pub fn leaky_relu(self, slope: f64) -> Self {
+        self.with(Plan::Activation(Activation::LeakyRelu { slope }))
+    }
+
+    /// `x` above 0, `alpha·(e^x - 1)` below it (Clevert, Unterthiner and Hochreiter 2016).
+    pub fn elu(self, alpha: f64) -> Self {
+        self.with(Plan::Activation(Activation::Elu { alpha }))
+    }
+
+    /// `x·Φ(x)` with the normal distribution Φ (Hendrycks and Gimpel 2016), by the error function.
+    pub fn gelu(self) -> Self {
+        self.with(Plan::Activation(Activation::Gelu))
+    }
+
+    /// GELU with the customary approximation of Φ by a hyperbolic tangent.
+    pub fn gelu_tanh(self) -> Self {
+        self.with(Plan::Activation(Activation::GeluTanh))
+    }
+
+    /// `x / (1 + e^-x)`, also called swish.
+    pub fn silu(self) -> Self {
+        self.with(Plan::Activation(Activation::Silu))
+    }
+
+    /// `ln(1 + e^x)`, a ReLU without the kink.
+    pub fn softplus(self) -> Self {
+        self.with(Plan::Activation(Activation::Softplus))
+    }
+
     /// Dropout of each value with probability `rate`.
     pub fn dropout(self, rate: f64) -> Self {
         self.with(Plan::Dropout(rate))

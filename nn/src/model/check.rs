@@ -3,7 +3,7 @@
 use super::Sequential;
 use crate::error::Result;
 use crate::layers::{Parameter, Pass};
-use crate::loss::Loss;
+use crate::loss::{Loss, Targets};
 use crate::matrix::Matrix;
 
 /// Balances the error of a central difference, about h², against rounding, about ε/h.
@@ -28,14 +28,15 @@ pub struct GradientCheck {
 ///
 /// # Errors
 /// If the minibatch does not fit the model.
-pub fn gradient_check(
+pub fn gradient_check<'a>(
     model: &mut Sequential<f64>,
     x: &Matrix<f64>,
-    labels: &[usize],
+    targets: impl Into<Targets<'a, f64>>,
     loss: &(impl Loss<f64> + ?Sized),
 ) -> Result<GradientCheck> {
     let pass = Pass { exec: model.exec, step: 1, freeze_statistics: true };
-    model.pass(x, labels, loss, pass)?;
+    let targets = targets.into();
+    model.pass(x, targets, loss, pass)?;
     let mut check = GradientCheck { error: 0.0, worst: String::new() };
     for layer in 0..model.layers.len() {
         for tensor in 0..model.layers[layer].parameters().len() {
@@ -43,7 +44,7 @@ pub fn gradient_check(
                 model.layers[layer].parameters()[tensor].clone();
             let mut loss_at = |element: usize, value: f64| -> Result<f64> {
                 model.layers[layer].parameters_mut()[tensor].value[element] = value;
-                model.training_loss(x, labels, loss, pass)
+                model.training_loss(x, targets, loss, pass)
             };
             let mut numeric = Vec::with_capacity(value.len());
             for (element, &old) in value.iter().enumerate() {

@@ -12,7 +12,7 @@ pub use check::{GradientCheck, gradient_check};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::layers::{Layer, Parameter, Pass, Saved};
-use crate::loss::{Loss, SoftmaxCrossEntropy};
+use crate::loss::{Loss, SoftmaxCrossEntropy, Targets};
 use crate::matrix::Matrix;
 
 /// Rows that inference takes at a time: enough to fill the kernels, little enough to stay in cache.
@@ -140,22 +140,26 @@ impl<T: Float> Sequential<T> {
     /// A training pass over one minibatch: the loss, and the gradients in all parameters.
     ///
     /// # Errors
-    /// If the shapes do not fit, a label is out of range or the minibatch is too small for a
+    /// If the shapes do not fit, a target is out of range or the minibatch is too small for a
     /// layer. Running statistics of layers before the failing one may have changed.
-    pub fn loss_and_gradients(
+    pub fn loss_and_gradients<'a>(
         &mut self,
         x: &Matrix<T>,
-        labels: &[usize],
+        targets: impl Into<Targets<'a, T>>,
         loss: &(impl Loss<T> + ?Sized),
-    ) -> Result<f64> {
+    ) -> Result<f64>
+    where
+        T: 'a,
+    {
         self.step += 1;
-        self.pass(x, labels, loss, Pass { exec: self.exec, step: self.step, ..Pass::default() })
+        let pass = Pass { exec: self.exec, step: self.step, ..Pass::default() };
+        self.pass(x, targets.into(), loss, pass)
     }
 
     fn pass(
         &mut self,
         x: &Matrix<T>,
-        labels: &[usize],
+        targets: Targets<'_, T>,
         loss: &(impl Loss<T> + ?Sized),
         pass: Pass,
     ) -> Result<f64> {
@@ -165,7 +169,7 @@ impl<T: Float> Sequential<T> {
         };
         gradient.resize(logits.rows(), logits.cols())?;
         let value = loss
-            .evaluate(logits, labels, Some(gradient), pass.exec)
+            .evaluate(logits, targets, Some(gradient), pass.exec)
             .map_err(|error| error.within("loss"))?;
         self.backward(x, pass)?;
         Ok(value)
@@ -175,13 +179,13 @@ impl<T: Float> Sequential<T> {
     fn training_loss(
         &mut self,
         x: &Matrix<T>,
-        labels: &[usize],
+        targets: Targets<'_, T>,
         loss: &(impl Loss<T> + ?Sized),
         pass: Pass,
     ) -> Result<f64> {
         self.forward(x, pass)?;
         let Some(logits) = self.values.last() else { return Ok(0.0) };
-        Ok(loss.evaluate(logits, labels, None, pass.exec)?)
+        Ok(loss.evaluate(logits, targets, None, pass.exec)?)
     }
 
     fn forward(&mut self, x: &Matrix<T>, pass: Pass) -> Result<()> {
@@ -305,7 +309,7 @@ impl<T: Float> Sequential<T> {
         }
         let logits = self.logits(data.features())?;
         let loss = loss
-            .evaluate(&logits, data.labels(), None, self.exec)
+            .evaluate(&logits, data.labels().into(), None, self.exec)
             .map_err(|error| error.within("loss"))?;
         Ok((loss, logits))
     }

@@ -76,3 +76,35 @@ fn d10_both_element_types_get_the_same_model() {
         }
     }
 }
+
+#[test]
+fn d10_orthogonal_weights_keep_norms() {
+    for [inputs, outputs] in [[12, 5], [5, 12], [40, 40], [1, 1], [0, 3], [3, 0]] {
+        let mut weights = vec![f64::NAN; inputs * outputs];
+        Init::Orthogonal.fill(&mut weights, inputs, outputs, 4);
+        let row = |i: usize| (0..inputs).map(move |k| (i, k)).collect::<Vec<_>>();
+        let column = |k: usize| (0..outputs).map(move |i| (i, k)).collect::<Vec<_>>();
+        let lines: Vec<_> = if outputs <= inputs {
+            (0..outputs).map(row).collect()
+        } else {
+            (0..inputs).map(column).collect()
+        };
+        let at = |(i, k): (usize, usize)| weights[i * inputs + k];
+        for (i, a) in lines.iter().enumerate() {
+            for (j, b) in lines.iter().enumerate() {
+                let product: f64 = a.iter().zip(b).map(|(&a, &b)| at(a) * at(b)).sum();
+                let expected = f64::from(u8::from(i == j));
+                assert!((product - expected).abs() < 1e-14, "{inputs} x {outputs}: {product}");
+            }
+        }
+    }
+    let bits = |seed| draw_square(seed).iter().map(|w| w.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(1), bits(1));
+    assert_ne!(bits(1), bits(2));
+}
+
+fn draw_square(seed: u64) -> Vec<f32> {
+    let mut weights = vec![f32::NAN; 64];
+    Init::Orthogonal.fill(&mut weights, 8, 8, seed);
+    weights
+}

@@ -5,6 +5,7 @@ mod batch_norm;
 mod common;
 mod data;
 mod init;
+mod losses;
 mod schedules;
 mod training;
 mod weights;
