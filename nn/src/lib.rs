@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod autodiff;
 pub mod data;
 mod error;
 mod files;
@@ -26,7 +27,6 @@ pub mod init;
 pub mod layers;
 pub mod loss;
 mod matrix;
-pub mod metrics;
 mod model;
 pub mod optim;
 mod plot;
@@ -36,13 +36,8 @@ mod train;
 
 pub use error::{Error, Result};
 pub use matrix::Matrix;
-pub use model::{
-    GradientCheck, Metrics, ModelState, Sequential, SequentialBuilder, Summary, SummaryRow,
-    gradient_check,
-};
-pub use train::{
-    Callback, EarlyStopping, Epoch, History, KeepBest, Monitor, Session, Snapshot, Trainer,
-};
+pub use model::{GradientCheck, Metrics, Sequential, SequentialBuilder, gradient_check};
+pub use train::{Epoch, History, Trainer};
 
 /// What most programs need.
 pub mod prelude {
@@ -54,7 +49,7 @@ pub mod prelude {
     pub use crate::matrix::Matrix;
     pub use crate::model::{Metrics, Sequential};
     pub use crate::optim::{Adagrad, Adam, Optimizer, RmsProp, Schedule, Sgd};
-    pub use crate::train::{EarlyStopping, History, KeepBest, Trainer};
+    pub use crate::train::{History, Trainer};
 }
 
 /// The examples of the README, compiled and run with the other documentation tests.
