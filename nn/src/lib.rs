@@ -27,6 +27,7 @@ pub mod init;
 pub mod layers;
 pub mod loss;
 mod matrix;
+pub mod metrics;
 mod model;
 pub mod optim;
 mod plot;
@@ -36,8 +37,13 @@ mod train;
 
 pub use error::{Error, Result};
 pub use matrix::Matrix;
-pub use model::{GradientCheck, Metrics, Sequential, SequentialBuilder, gradient_check};
-pub use train::{Epoch, History, Trainer};
+pub use model::{
+    GradientCheck, Metrics, ModelState, Sequential, SequentialBuilder, Summary, SummaryRow,
+    gradient_check,
+};
+pub use train::{
+    Callback, EarlyStopping, Epoch, History, KeepBest, Monitor, Session, Snapshot, Trainer,
+};
 
 /// What most programs need.
 pub mod prelude {
@@ -49,7 +55,7 @@ pub mod prelude {
     pub use crate::matrix::Matrix;
     pub use crate::model::{Metrics, Sequential};
     pub use crate::optim::{Adagrad, Adam, Optimizer, RmsProp, Schedule, Sgd};
-    pub use crate::train::{History, Trainer};
+    pub use crate::train::{EarlyStopping, History, KeepBest, Trainer};
 }
 
 /// The examples of the README, compiled and run with the other documentation tests.

@@ -2,12 +2,17 @@
 
 mod builder;
 mod check;
+mod finite;
+mod state;
+mod summary;
 mod weights;
 
 use tilewise_kernels::{Activation, Exec, Float, activate, argmax_rows, softmax};
 
 pub use builder::SequentialBuilder;
 pub use check::{GradientCheck, gradient_check};
+pub use state::ModelState;
+pub use summary::{Summary, SummaryRow};
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -344,25 +349,6 @@ impl<T: Float> Sequential<T> {
         for layer in &mut self.layers {
             layer.set_statistics(use_running, update_running);
         }
-    }
-
-    /// The name of the first layer whose output in the last training pass is not finite.
-    pub(crate) fn first_not_finite(&self) -> Option<&str> {
-        let index = self.values.iter().position(|y| y.first_not_finite().is_some())?;
-        Some(&self.names[index])
-    }
-
-    /// The same for inference on `x`.
-    pub(crate) fn first_not_finite_on(&self, x: &Matrix<T>) -> Option<&str> {
-        let (mut current, mut next) = (x.clone(), Matrix::default());
-        for index in 0..self.layers.len() {
-            self.infer(index, &current, &mut next).ok()?;
-            if next.first_not_finite().is_some() {
-                return Some(&self.names[index]);
-            }
-            std::mem::swap(&mut current, &mut next);
-        }
-        None
     }
 }
 

@@ -4,12 +4,14 @@
 //! [`OptimizerState`] holds the vectors that the rule keeps per parameter. A step moves all parameters
 //! of a model in one call of the kernels (in two, where weight decay is for some of them only).
 
+mod dials;
 mod rules;
 pub mod schedule;
 mod settings;
 
 use tilewise_kernels::{Exec, Float, Result};
 
+pub use dials::Dials;
 pub use rules::{Adagrad, Adam, RmsProp, Sgd};
 pub use schedule::Schedule;
 
@@ -51,6 +53,19 @@ pub trait Optimizer<T: Float> {
         exec: Exec,
     ) -> Result<()> {
         self.update_all(&mut [Stepped { parameter, state, rate: 1.0 }], step, exec)
+    }
+
+    /// The settings that can be turned during a training, as they are. None by default.
+    fn dials(&self) -> Dials {
+        Dials::default()
+    }
+
+    /// Turns those settings that are given. Whether a value makes sense is checked by the next step.
+    ///
+    /// # Errors
+    /// If a setting is given that the rule does not have. Nothing is turned then.
+    fn turn(&mut self, dials: Dials) -> Result<()> {
+        dials.turn([None, None, None])
     }
 }
 

@@ -6,7 +6,7 @@ use tilewise_kernels::{
 };
 
 use super::settings::{Settings, settings};
-use super::{Optimizer, Stepped};
+use super::{Dials, Optimizer, Stepped};
 
 /// Stochastic gradient descent, plain or with momentum.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,6 +71,22 @@ impl<T: Float> Optimizer<T> for Sgd {
             MomentumStep { lr, beta, form, weight_decay, options }.run_many(tensors, exec)
         })
     }
+
+    fn dials(&self) -> Dials {
+        Dials {
+            learning_rate: Some(self.learning_rate),
+            momentum: self.momentum.map(|(beta, _)| beta),
+            weight_decay: Some(self.settings.decay),
+        }
+    }
+
+    fn turn(&mut self, dials: Dials) -> Result<()> {
+        dials.turn([
+            Some(&mut self.learning_rate),
+            self.momentum.as_mut().map(|(beta, _)| beta),
+            Some(&mut self.settings.decay),
+        ])
+    }
 }
 
 /// RMSprop (Tieleman and Hinton 2012): `s ← β·s + (1 - β)·g²; w ← w - α·g / (√s + ε)`, with
@@ -114,6 +130,18 @@ impl<T: Float> Optimizer<T> for RmsProp {
             RmsPropStep { lr, weight_decay, options, ..self.rule }.run_many(tensors, exec)
         })
     }
+
+    fn dials(&self) -> Dials {
+        Dials {
+            learning_rate: Some(self.rule.lr),
+            momentum: None,
+            weight_decay: Some(self.settings.decay),
+        }
+    }
+
+    fn turn(&mut self, dials: Dials) -> Result<()> {
+        dials.turn([Some(&mut self.rule.lr), None, Some(&mut self.settings.decay)])
+    }
 }
 
 /// Adagrad (Duchi, Hazan and Singer 2011): `s ← s + g²; w ← w - α·g / (√s + ε)`, with α = 0.01 and
@@ -150,6 +178,18 @@ impl<T: Float> Optimizer<T> for Adagrad {
             let (lr, weight_decay) = (self.rule.lr * group.rate, group.decay);
             AdagradStep { lr, weight_decay, options, ..self.rule }.run_many(tensors, exec)
         })
+    }
+
+    fn dials(&self) -> Dials {
+        Dials {
+            learning_rate: Some(self.rule.lr),
+            momentum: None,
+            weight_decay: Some(self.settings.decay),
+        }
+    }
+
+    fn turn(&mut self, dials: Dials) -> Result<()> {
+        dials.turn([Some(&mut self.rule.lr), None, Some(&mut self.settings.decay)])
     }
 }
 
@@ -205,5 +245,21 @@ impl<T: Float> Optimizer<T> for Adam {
             let (lr, weight_decay) = (self.rule.lr * group.rate, group.decay);
             AdamStep { lr, weight_decay, options, ..self.rule }.run_many(tensors, step, exec)
         })
+    }
+
+    fn dials(&self) -> Dials {
+        Dials {
+            learning_rate: Some(self.rule.lr),
+            momentum: Some(self.rule.beta1),
+            weight_decay: Some(self.settings.decay),
+        }
+    }
+
+    fn turn(&mut self, dials: Dials) -> Result<()> {
+        dials.turn([
+            Some(&mut self.rule.lr),
+            Some(&mut self.rule.beta1),
+            Some(&mut self.settings.decay),
+        ])
     }
 }

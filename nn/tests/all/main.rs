@@ -2,10 +2,12 @@
 //! compile all the kernels that it uses anew.
 
 mod batch_norm;
+mod callbacks;
 mod common;
 mod data;
 mod init;
 mod losses;
+mod metrics;
 mod schedules;
 mod training;
 mod weights;

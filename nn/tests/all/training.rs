@@ -82,7 +82,7 @@ fn d15_real_digits_are_learned() {
 
 #[test]
 fn b11_every_optimiser_trains_a_batch_norm_network() {
-    fn accuracy(optimizer: impl Optimizer<f32>) -> f64 {
+    fn accuracy(optimizer: impl Optimizer<f32> + Clone) -> f64 {
         let (train, test) = blobs(800, 8, 4, 3.0).stratified_split(200, 1).unwrap();
         let mut model = plan().build(1).unwrap();
         Trainer::new(optimizer)
@@ -283,7 +283,7 @@ fn d15_history_tells_the_course_and_draws_it() {
 }
 
 /// The error of training on `data`, after checking that nothing changed.
-fn refused<O: Optimizer<f32>>(trainer: &Trainer<O>, data: &Dataset) -> String {
+fn refused<O: Optimizer<f32> + Clone>(trainer: &Trainer<O>, data: &Dataset) -> String {
     let mut model = plan().build(1).unwrap();
     let before = model.to_safetensors().unwrap();
     let error = trainer.fit(&mut model, data, data).unwrap_err().to_string();

@@ -1,0 +1,149 @@
+//! The training loop: epochs of shuffled minibatches, with callbacks, a progress bar and a history.
+
+mod callback;
+mod history;
+mod keep;
+mod progress;
+mod run;
+mod session;
+
+use tilewise_kernels::Float;
+
+pub use callback::Callback;
+pub use history::{Epoch, History};
+pub use keep::{EarlyStopping, KeepBest, Monitor};
+pub use session::{Session, Snapshot};
+
+use crate::data::Dataset;
+use crate::error::Result;
+use crate::loss::{Loss, SoftmaxCrossEntropy};
+use crate::model::Sequential;
+use crate::optim::{Optimizer, Schedule};
+
+/// How to train: an optimiser, a loss and the size of things.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Trainer<O, L = SoftmaxCrossEntropy> {
+    optimizer: O,
+    loss: L,
+    plan: Plan,
+}
+
+/// The size of things.
+#[derive(Debug, Clone)]
+struct Plan {
+    schedule: Schedule,
+    epochs: u64,
+    batch_size: usize,
+    accumulate: usize,
+    drop_last: bool,
+    seed: u64,
+    progress: bool,
+}
+
+impl<O> Trainer<O> {
+    /// 10 epochs of minibatches of 64 with softmax cross-entropy.
+    pub fn new(optimizer: O) -> Self {
+        let plan = Plan {
+            schedule: Schedule::default(),
+            epochs: 10,
+            batch_size: 64,
+            accumulate: 1,
+            drop_last: false,
+            seed: 0,
+            progress: true,
+        };
+        Self { optimizer, loss: SoftmaxCrossEntropy::default(), plan }
+    }
+}
+
+impl<O, L> Trainer<O, L> {
+    /// Sets the loss.
+    pub fn loss<M>(self, loss: M) -> Trainer<O, M> {
+        let Self { optimizer, plan, .. } = self;
+        Trainer { optimizer, loss, plan }
+    }
+
+    /// Sets how the learning rate changes over time; it does not at first.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.plan.schedule = schedule;
+        self
+    }
+
+    /// Sets how often the training data is gone through.
+    pub fn epochs(mut self, epochs: u64) -> Self {
+        self.plan.epochs = epochs;
+        self
+    }
+
+    /// Sets the number of rows per minibatch.
+    pub fn batch_size(mut self, batch_size: usize) -> Self {
+        self.plan.batch_size = batch_size;
+        self
+    }
+
+    /// Sums the gradients of `minibatches` minibatches for one step (1 at first), each weighed by its
+    /// rows: the step of a minibatch as large as all together, where that would not fit into memory.
+    /// Batch normalisation still sees one at a time. The last step of an epoch may have fewer.
+    pub fn accumulate(mut self, minibatches: usize) -> Self {
+        self.plan.accumulate = minibatches;
+        self
+    }
+
+    /// Leaves out the last minibatch of an epoch where it is smaller than the others.
+    pub fn drop_last(mut self, drop_last: bool) -> Self {
+        self.plan.drop_last = drop_last;
+        self
+    }
+
+    /// Sets the seed of the order of rows.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.plan.seed = seed;
+        self
+    }
+
+    /// Turns the progress bar on (the default) or off. It shows on a terminal only.
+    pub fn progress(mut self, progress: bool) -> Self {
+        self.plan.progress = progress;
+        self
+    }
+
+    /// Trains `model` on `train` and measures it on `valid` after every epoch.
+    ///
+    /// # Errors
+    /// Before anything changes: if the data does not fit the model, a feature is not finite, or a
+    /// minibatch would be too small for a layer. Later: if a loss or a gradient is not finite; the
+    /// error names the step and the layer, and the weights stay as they were before that step.
+    pub fn fit<T: Float>(
+        &self,
+        model: &mut Sequential<T>,
+        train: &Dataset<T>,
+        valid: &Dataset<T>,
+    ) -> Result<History>
+    where
+        O: Optimizer<T> + Clone,
+        L: Loss<T>,
+    {
+        self.fit_with(model, train, valid, &mut [])
+    }
+
+    /// The same in the company of `callbacks`, which are called in their order.
+    ///
+    /// # Errors
+    /// As for [`fit`](Self::fit), and if a callback says so.
+    pub fn fit_with<T: Float>(
+        &self,
+        model: &mut Sequential<T>,
+        train: &Dataset<T>,
+        valid: &Dataset<T>,
+        callbacks: &mut [&mut dyn Callback<T>],
+    ) -> Result<History>
+    where
+        O: Optimizer<T> + Clone,
+        L: Loss<T>,
+    {
+        let mut optimizer = self.optimizer.clone();
+        let session = Session::new(model, &mut optimizer);
+        run::Run::new(&self.plan, &self.loss, [train, valid], session)?.all(callbacks)
+    }
+}

@@ -1,0 +1,246 @@
+//! One training from its first step to its last.
+
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use tilewise_kernels::Float;
+
+use super::callback::Callback;
+use super::history::{Epoch, History};
+use super::session::{Position, Session};
+use super::{Plan, progress};
+use crate::data::{Dataset, Minibatches, check_finite};
+use crate::error::{Error, Result};
+use crate::loss::Loss;
+use crate::matrix::Matrix;
+use crate::model::{Sequential, accuracy};
+use crate::optim::schedule::Clock;
+
+/// What is called, and how.
+type Callbacks<'c, 'd, T> = &'c mut [&'d mut dyn Callback<T>];
+
+/// A training with the data and the memory that it works on.
+pub(super) struct Run<'a, T: Float, L> {
+    plan: &'a Plan,
+    loss: &'a L,
+    train: &'a Dataset<T>,
+    valid: &'a Dataset<T>,
+    session: Session<'a, T>,
+    batches: Minibatches,
+    /// The epoch that the minibatches are shuffled for.
+    shuffled: Option<u64>,
+    x: Matrix<T>,
+    labels: Vec<usize>,
+    /// Sums of gradients, by parameter; empty unless they are accumulated.
+    sums: Vec<Vec<T>>,
+    bar: ProgressBar,
+}
+
+impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
+    /// Checks everything that can be checked before anything changes.
+    pub(super) fn new(
+        plan: &'a Plan,
+        loss: &'a L,
+        [train, valid]: [&'a Dataset<T>; 2],
+        mut session: Session<'a, T>,
+    ) -> Result<Self> {
+        if plan.accumulate == 0 {
+            return Err(Error::argument("minibatches per step", "at least 1", plan.accumulate));
+        }
+        let batches = Minibatches::new(train.len(), plan.batch_size, plan.drop_last)?;
+        check(session.model, train, "training")?;
+        check(session.model, valid, "validation")?;
+        check_batches(session.model, &batches)?;
+        plan.schedule.check()?;
+        session.check_optimizer()?;
+        session.model.measure(&valid.select(&[0])?, loss)?;
+        session.steps_per_epoch = batches.len().div_ceil(plan.accumulate);
+        let bar = progress::bar(plan.progress, session.steps_per_epoch);
+        let (x, labels, sums) = (Matrix::default(), Vec::new(), Vec::new());
+        Ok(Self {
+            plan,
+            loss,
+            train,
+            valid,
+            session,
+            batches,
+            shuffled: None,
+            x,
+            labels,
+            sums,
+            bar,
+        })
+    }
+
+    /// Trains to the end.
+    pub(super) fn all(mut self, callbacks: Callbacks<'_, '_, T>) -> Result<History> {
+        callbacks.iter_mut().try_for_each(|callback| callback.begin(&mut self.session))?;
+        while self.session.position.epoch < self.plan.epochs && self.session.stop.is_none() {
+            let outcome = if self.session.position.step < self.session.steps_per_epoch {
+                self.step(callbacks)
+            } else {
+                self.epoch(callbacks)
+            };
+            self.recover(outcome, callbacks)?;
+        }
+        callbacks.iter_mut().try_for_each(|callback| callback.end(&mut self.session))?;
+        self.bar.finish_and_clear();
+        self.session.history.stopped = self.session.stop.take();
+        Ok(self.session.history)
+    }
+
+    /// Lets callbacks mend a training that diverged.
+    fn recover(&mut self, outcome: Result<()>, callbacks: Callbacks<'_, '_, T>) -> Result<()> {
+        let Err(error @ Error::Diverged { .. }) = outcome else { return outcome };
+        self.session.restored = false;
+        for callback in callbacks {
+            callback.diverged(&mut self.session, &error)?;
+        }
+        if self.session.restored { Ok(()) } else { Err(error) }
+    }
+
+    fn step(&mut self, callbacks: Callbacks<'_, '_, T>) -> Result<()> {
+        let start = Instant::now();
+        let Position { epoch, step, .. } = self.session.position;
+        if self.shuffled != Some(epoch) {
+            self.batches.shuffle(self.plan.seed, epoch);
+            self.shuffled = Some(epoch);
+            self.bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.plan.epochs));
+        }
+        let (loss, rows) = self.gradients(step)?;
+        let session = &mut self.session;
+        let rate = self.plan.schedule.factor_at(Clock {
+            epoch,
+            step: step as u64,
+            steps_per_epoch: session.steps_per_epoch as u64,
+        });
+        session.state.step_at(rate, session.optimizer, session.model)?;
+        session.rate = rate;
+        session.history.first_step.get_or_insert_with(Instant::now);
+        session.loss = loss;
+        session.position.step += 1;
+        session.position.loss_sum += loss * rows as f64;
+        session.position.rows += rows;
+        session.position.time += start.elapsed();
+        self.bar.set_position(session.position.step as u64);
+        callbacks.iter_mut().try_for_each(|callback| callback.step(session))
+    }
+
+    /// The gradients of step `step` of the epoch in the model, its mean loss and its rows.
+    fn gradients(&mut self, step: usize) -> Result<(f64, usize)> {
+        let group = self.plan.accumulate;
+        let batches: Vec<&[usize]> = self.batches.iter().skip(step * group).take(group).collect();
+        let rows: usize = batches.iter().map(|batch| batch.len()).sum();
+        let model = &mut *self.session.model;
+        let mut mean = 0.0;
+        for (index, picked) in batches.iter().enumerate() {
+            self.x.gather(self.train.features(), picked)?;
+            self.labels.clear();
+            self.labels.extend(picked.iter().map(|&row| self.train.labels()[row]));
+            let loss = model.loss_and_gradients(&self.x, &self.labels, self.loss)?;
+            if !loss.is_finite() {
+                let place = model.first_not_finite().unwrap_or("loss").to_owned();
+                return Err(self.session.diverged(place, loss));
+            }
+            if let Some((place, got)) = model.first_gradient_not_finite() {
+                return Err(self.session.diverged(place, got));
+            }
+            let share = picked.len() as f64 / rows as f64;
+            mean += loss * share;
+            if group > 1 {
+                add(&mut self.sums, model, T::from_f64(share), index == 0);
+            }
+        }
+        if group > 1 {
+            for (parameter, sum) in model.parameters_mut().zip(&self.sums) {
+                parameter.gradient.copy_from_slice(sum);
+            }
+        }
+        Ok((mean, rows))
+    }
+
+    fn epoch(&mut self, callbacks: Callbacks<'_, '_, T>) -> Result<()> {
+        let session = &mut self.session;
+        let (loss, logits) = session.model.measure(self.valid, self.loss)?;
+        if !loss.is_finite() {
+            let place = session.model.first_not_finite_on(self.valid.features());
+            let place = place.unwrap_or("validation loss").to_owned();
+            return Err(session.diverged(place, loss));
+        }
+        let position = session.position;
+        let epoch = Epoch {
+            train_loss: position.loss_sum / position.rows as f64,
+            valid_loss: loss,
+            valid_accuracy: accuracy(&logits, self.valid.labels())?,
+            steps: position.step as u64,
+            learning_rate: session
+                .optimizer
+                .dials()
+                .learning_rate
+                .map(|alpha| alpha * session.rate),
+            train_time: position.time,
+        };
+        session.history.epochs.push(epoch);
+        session.position = Position { epoch: position.epoch + 1, ..Position::default() };
+        self.bar.println(format!(
+            "epoch {:3}  training loss {:.4}  validation loss {loss:.4}  accuracy {:.4}",
+            position.epoch + 1,
+            epoch.train_loss,
+            epoch.valid_accuracy
+        ));
+        callbacks.iter_mut().try_for_each(|callback| callback.epoch(session))
+    }
+}
+
+/// Adds `share` times the model's gradients to the sums, or begins them.
+fn add<T: Float>(sums: &mut Vec<Vec<T>>, model: &mut Sequential<T>, share: T, begin: bool) {
+    for (index, parameter) in model.parameters_mut().enumerate() {
+        if sums.len() == index {
+            sums.push(vec![T::ZERO; parameter.gradient.len()]);
+        }
+        for (sum, &gradient) in sums[index].iter_mut().zip(&parameter.gradient) {
+            let before = if begin { T::ZERO } else { *sum };
+            *sum = before + gradient * share;
+        }
+    }
+}
+
+/// Checks a data set against the model before anything changes.
+fn check<T: Float>(model: &Sequential<T>, data: &Dataset<T>, name: &str) -> Result<()> {
+    let (features, columns) = (data.features(), |n| format!("{n} columns"));
+    if data.is_empty() {
+        return Err(Error::shape(format!("{name} data"), "at least one row", "none"));
+    }
+    if features.cols() != model.inputs() {
+        let what = format!("{}: {name} features", model.layer_name(0));
+        return Err(Error::shape(what, columns(model.inputs()), columns(features.cols())));
+    }
+    // A single logit tells two classes apart.
+    let classes = model.outputs().max(2);
+    if let Some(row) = data.labels().iter().position(|&label| label >= classes) {
+        return Err(Error::argument(
+            format!("{name} label of row {row}"),
+            format!("a class below {classes}"),
+            data.labels()[row],
+        ));
+    }
+    check_finite(features, &format!("{name} features"))
+}
+
+/// Checks that no minibatch is too small for a layer.
+fn check_batches<T: Float>(model: &Sequential<T>, batches: &Minibatches) -> Result<()> {
+    let Some(smallest) = batches.iter().map(<[usize]>::len).min() else {
+        return Err(Error::shape("minibatches", "at least one full one per epoch", "none"));
+    };
+    for (index, layer) in model.layers().enumerate() {
+        let needed = layer.min_training_rows();
+        if smallest < needed {
+            return Err(Error::shape(
+                format!("{}: smallest minibatch", model.layer_name(index)),
+                format!("at least {needed} rows in training (see batch_size and drop_last)"),
+                smallest,
+            ));
+        }
+    }
+    Ok(())
+}
