@@ -6,6 +6,8 @@
 //! are taken over blocks of fixed size and merged in a fixed order, so that the number of threads
 //! never shows in a result.
 
+mod gate;
+
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
@@ -41,7 +43,7 @@ impl Par {
             Self::Auto => {
                 let (threads, grains) = (rayon::current_num_threads(), units / grain.max(1));
                 // Long work is cut finer, so that a thread that was held up does not hold up all.
-                let finer = if threads > 1 && grains >= 16 * threads { 4 } else { 1 };
+                let finer = if threads > 1 && grains >= 64 * threads { 4 } else { 1 };
                 (finer * threads).min(grains)
             }
         };
@@ -114,12 +116,11 @@ fn cut<W: Split>(work: W, tasks: usize, body: &(dyn Fn(W) + Sync)) {
     }
     let pieces = Mutex::new(Pieces::new(work, tasks));
     let take = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work_off = || std::iter::from_fn(take).for_each(|piece| body(piece));
-    rayon::in_place_scope(|scope| {
-        for _ in 1..tasks.min(rayon::current_num_threads()) {
-            scope.spawn(|_| work_off());
+    let helpers = tasks.min(rayon::current_num_threads()) - 1;
+    gate::run_with_helpers(helpers, &|| {
+        while let Some(piece) = take() {
+            body(piece);
         }
-        work_off();
     });
 }
 

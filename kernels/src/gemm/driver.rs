@@ -230,7 +230,8 @@ impl<T: Float> Block<'_, T> {
             let place = [self.origin[0] + at[0], self.origin[1] + at[1]];
             store.prefetch(simd, place, [height, width]);
         }
-        let tile = TileTable::<S, T>::get(height, vectors, whole, self.packed[0]);
+        let beside = args.a_strides[0] == 1;
+        let tile = TileTable::<S, T>::get(height, vectors, whole, beside);
         if self.c.strides[1] == 1 {
             // SAFETY: all addresses lie within the operands that the region was made from: the region
             // covers whole rows and columns of them, and blocks and tiles cut it without remainder.

@@ -42,9 +42,9 @@ pub(super) struct TileArgs<'a, T> {
     pub(super) leave: Option<&'a Streaming>,
 }
 
-/// A tile of fixed size. `FULL`: the last vector is whole. `PACKED`: A is a panel of `ROWS`
-/// contiguous values per step.
-struct Tile<'a, T, const ROWS: usize, const VECTORS: usize, const FULL: bool, const PACKED: bool> {
+/// A tile of fixed size. `FULL`: the last vector is whole. `BESIDE`: the rows of A lie beside each other
+/// at every step, as in packed panels and in a transposed A.
+struct Tile<'a, T, const ROWS: usize, const VECTORS: usize, const FULL: bool, const BESIDE: bool> {
     args: &'a TileArgs<'a, T>,
 }
 
@@ -75,7 +75,7 @@ impl<S: Simd<T>, T: Float> TileTable<S, T> {
     pub(super) const COLS: usize = Self::VECTORS * S::LANES;
 
     /// Rows of the tallest tile of so many vectors: where fewer accumulators are taken by a row, more
-    /// rows keep the multiply-add units busy. Panels of a packed A have one height for all.
+    /// rows keep the multiply-add units busy. Panels of a `packed` A have one height for all.
     pub(super) fn most_rows(vectors: usize, packed: bool) -> usize {
         match (S::REGISTERS, vectors) {
             (32.., 1) if !packed => 12,
@@ -85,33 +85,33 @@ impl<S: Simd<T>, T: Float> TileTable<S, T> {
         }
     }
 
-    /// The tile of `rows x vectors`. `whole`: all its columns exist.
-    pub(super) fn get(rows: usize, vectors: usize, whole: bool, packed: bool) -> TileFn<S, T> {
+    /// The tile of `rows x vectors`. `whole`: all its columns exist; `beside`: the rows of A lie so.
+    pub(super) fn get(rows: usize, vectors: usize, whole: bool, beside: bool) -> TileFn<S, T> {
         if whole && rows == Self::ROWS && vectors == Self::VECTORS {
-            return Self::largest(packed);
+            return Self::largest(beside);
         }
         match vectors {
-            1 => Self::edge::<1>(rows, packed),
-            2 if const { Self::VECTORS >= 2 } => Self::edge::<2>(rows, packed),
-            3 if const { Self::VECTORS >= 3 } => Self::edge::<3>(rows, packed),
+            1 => Self::edge::<1>(rows, beside),
+            2 if const { Self::VECTORS >= 2 } => Self::edge::<2>(rows, beside),
+            3 if const { Self::VECTORS >= 3 } => Self::edge::<3>(rows, beside),
             _ => unreachable!("a tile has at most VECTORS vectors"),
         }
     }
 
-    fn largest(packed: bool) -> TileFn<S, T> {
+    fn largest(beside: bool) -> TileFn<S, T> {
         if const { Self::VECTORS == 3 } {
-            if packed { enter::<S, T, 9, 3, true, true> } else { enter::<S, T, 9, 3, true, false> }
+            if beside { enter::<S, T, 9, 3, true, true> } else { enter::<S, T, 9, 3, true, false> }
         } else if const { Self::VECTORS == 2 } {
-            if packed { enter::<S, T, 6, 2, true, true> } else { enter::<S, T, 6, 2, true, false> }
-        } else if packed {
+            if beside { enter::<S, T, 6, 2, true, true> } else { enter::<S, T, 6, 2, true, false> }
+        } else if beside {
             enter::<S, T, 4, 1, true, true>
         } else {
             enter::<S, T, 4, 1, true, false>
         }
     }
 
-    fn edge<const VECTORS: usize>(rows: usize, packed: bool) -> TileFn<S, T> {
-        if packed {
+    fn edge<const VECTORS: usize>(rows: usize, beside: bool) -> TileFn<S, T> {
+        if beside {
             Self::edge_rows::<VECTORS, true>(rows)
         } else {
             Self::edge_rows::<VECTORS, false>(rows)
@@ -119,39 +119,39 @@ impl<S: Simd<T>, T: Float> TileTable<S, T> {
     }
 
     /// Whether tiles of so many vectors go beyond [`ROWS`](Self::ROWS).
-    const fn tall_exists(vectors: usize, packed: bool) -> bool {
-        !packed && vectors < Self::VECTORS
+    const fn tall_exists(vectors: usize) -> bool {
+        vectors < Self::VECTORS
     }
 
-    fn tall<const VECTORS: usize>(rows: usize) -> TileFn<S, T> {
+    fn tall<const VECTORS: usize, const BESIDE: bool>(rows: usize) -> TileFn<S, T> {
         match rows {
-            10 => enter::<S, T, 10, VECTORS, false, false>,
-            11 => enter::<S, T, 11, VECTORS, false, false>,
-            12 => enter::<S, T, 12, VECTORS, false, false>,
-            13 if const { S::REGISTERS >= 32 } => enter::<S, T, 13, VECTORS, false, false>,
-            14 if const { S::REGISTERS >= 32 } => enter::<S, T, 14, VECTORS, false, false>,
+            10 => enter::<S, T, 10, VECTORS, false, BESIDE>,
+            11 => enter::<S, T, 11, VECTORS, false, BESIDE>,
+            12 => enter::<S, T, 12, VECTORS, false, BESIDE>,
+            13 if const { S::REGISTERS >= 32 } => enter::<S, T, 13, VECTORS, false, BESIDE>,
+            14 if const { S::REGISTERS >= 32 } => enter::<S, T, 14, VECTORS, false, BESIDE>,
             _ => unreachable!("a tile has 1 to most_rows rows"),
         }
     }
 
-    fn edge_rows<const VECTORS: usize, const PACKED: bool>(rows: usize) -> TileFn<S, T> {
+    fn edge_rows<const VECTORS: usize, const BESIDE: bool>(rows: usize) -> TileFn<S, T> {
         match rows {
-            1 => enter::<S, T, 1, VECTORS, false, PACKED>,
-            2 => enter::<S, T, 2, VECTORS, false, PACKED>,
-            3 => enter::<S, T, 3, VECTORS, false, PACKED>,
-            4 => enter::<S, T, 4, VECTORS, false, PACKED>,
-            5 if const { Self::ROWS >= 5 } => enter::<S, T, 5, VECTORS, false, PACKED>,
-            6 if const { Self::ROWS >= 6 } => enter::<S, T, 6, VECTORS, false, PACKED>,
-            7 if const { Self::ROWS >= 7 || Self::tall_exists(VECTORS, PACKED) } => {
-                enter::<S, T, 7, VECTORS, false, PACKED>
+            1 => enter::<S, T, 1, VECTORS, false, BESIDE>,
+            2 => enter::<S, T, 2, VECTORS, false, BESIDE>,
+            3 => enter::<S, T, 3, VECTORS, false, BESIDE>,
+            4 => enter::<S, T, 4, VECTORS, false, BESIDE>,
+            5 if const { Self::ROWS >= 5 } => enter::<S, T, 5, VECTORS, false, BESIDE>,
+            6 if const { Self::ROWS >= 6 } => enter::<S, T, 6, VECTORS, false, BESIDE>,
+            7 if const { Self::ROWS >= 7 || Self::tall_exists(VECTORS) } => {
+                enter::<S, T, 7, VECTORS, false, BESIDE>
             }
-            8 if const { Self::ROWS >= 8 || Self::tall_exists(VECTORS, PACKED) } => {
-                enter::<S, T, 8, VECTORS, false, PACKED>
+            8 if const { Self::ROWS >= 8 || Self::tall_exists(VECTORS) } => {
+                enter::<S, T, 8, VECTORS, false, BESIDE>
             }
-            9 if const { Self::ROWS >= 9 || Self::tall_exists(VECTORS, PACKED) } => {
-                enter::<S, T, 9, VECTORS, false, PACKED>
+            9 if const { Self::ROWS >= 9 || Self::tall_exists(VECTORS) } => {
+                enter::<S, T, 9, VECTORS, false, BESIDE>
             }
-            10.. if const { Self::tall_exists(VECTORS, PACKED) } => Self::tall::<VECTORS>(rows),
+            10.. if const { Self::tall_exists(VECTORS) } => Self::tall::<VECTORS, BESIDE>(rows),
             _ => unreachable!("a tile has 1 to most_rows rows"),
         }
     }
@@ -170,30 +170,36 @@ unsafe fn enter<
     const ROWS: usize,
     const VECTORS: usize,
     const FULL: bool,
-    const PACKED: bool,
+    const BESIDE: bool,
 >(
     simd: S,
     args: &TileArgs<'_, T>,
 ) {
-    simd.call(Tile::<T, ROWS, VECTORS, FULL, PACKED> { args });
+    simd.call(Tile::<T, ROWS, VECTORS, FULL, BESIDE> { args });
 }
 
-impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const PACKED: bool>
-    Kernel<T> for Tile<'_, T, ROWS, VECTORS, FULL, PACKED>
+impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const BESIDE: bool>
+    Kernel<T> for Tile<'_, T, ROWS, VECTORS, FULL, BESIDE>
 {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
         let args = self.args;
-        let [row_stride, step] = if PACKED { [1, ROWS] } else { args.a_strides };
+        let [row_stride, step] = args.a_strides;
         let tail = simd.tail(if FULL { S::LANES } else { args.last });
         let mut sums = [[simd.zero(); VECTORS]; ROWS];
         // One address per row and one offset for all of them: one addition per step. Integer
         // operations take turns on the ports of the multiply-adds; left alone, the compiler derives
         // the addresses from each other in eight additions per step, which costs 10 % here.
-        let rows: [*const T; ROWS] =
-            std::array::from_fn(|i| black_box(args.a.wrapping_add(i * row_stride)));
+        let base = black_box(args.a);
+        let rows: [*const T; ROWS] = std::array::from_fn(|i| {
+            if BESIDE {
+                base.wrapping_add(i)
+            } else {
+                black_box(args.a.wrapping_add(i * row_stride))
+            }
+        });
         let (mut offset, mut b, mut left) = (0, args.b, args.k);
         if const { Self::takes_steps_together::<S>() } && step == 1 {
             while left >= TOGETHER {
@@ -240,14 +246,14 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
     }
 }
 
-impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const PACKED: bool>
-    Tile<'_, T, ROWS, VECTORS, FULL, PACKED>
+impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const BESIDE: bool>
+    Tile<'_, T, ROWS, VECTORS, FULL, BESIDE>
 {
     /// Whether several steps of k are taken at once where A is read along its rows: there are more
     /// addresses than registers for them, so each is fetched once for all these steps. Wide tiles, and
-    /// paths with few registers, have none left for their columns; packed tiles need one address only.
+    /// paths with few registers, have none left for their columns; rows beside each other need one address only.
     const fn takes_steps_together<S: Simd<T>>() -> bool {
-        !PACKED && VECTORS == 1 && S::REGISTERS >= 32
+        !BESIDE && VECTORS == 1 && S::REGISTERS >= 32
     }
 
     /// A row of B.

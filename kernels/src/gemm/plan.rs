@@ -14,9 +14,9 @@ use crate::view::MatRef;
 /// Bytes of a B that no second-level cache holds.
 const LARGE_B_BYTES: usize = 2 << 20;
 
-/// Multiply-adds that one thread should have: about 40 microseconds of work, which a virtual machine
-/// may take to wake another thread.
-pub(super) const GRAIN: usize = 1 << 22;
+/// Multiply-adds that one thread should have: about 10 microseconds of work. A thread that waits for
+/// work begins within a tenth of that, and one that sleeps and comes too late is not waited for.
+pub(super) const GRAIN: usize = 1 << 20;
 
 /// Steps of k beyond which writing C takes no noticeable part of the time.
 const MOST_STREAMED_STEPS: usize = 256;
