@@ -13,6 +13,7 @@ pub use builder::SequentialBuilder;
 pub use check::{GradientCheck, gradient_check};
 pub use state::ModelState;
 pub use summary::{Summary, SummaryRow};
+pub(crate) use weights::{decode, dtype, encode};
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};

@@ -11,8 +11,8 @@ use crate::layers::{Buffer, BufferMut};
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelState<T = f32> {
     /// Layer by layer, parameters before buffers.
-    values: Vec<Vec<T>>,
-    counts: Vec<u64>,
+    pub(crate) values: Vec<Vec<T>>,
+    pub(crate) counts: Vec<u64>,
     pub(crate) step: u64,
 }
 

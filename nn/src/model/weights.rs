@@ -138,18 +138,18 @@ fn describe(tensor: &Tensor) -> String {
     format!("{:?} {:?}", tensor.dtype, tensor.shape)
 }
 
-fn dtype<T: Float>() -> Dtype {
+pub(crate) fn dtype<T: Float>() -> Dtype {
     if size_of::<T>() == 4 { Dtype::F32 } else { Dtype::F64 }
 }
 
-fn encode<T: Float>(values: &[T]) -> Vec<u8> {
+pub(crate) fn encode<T: Float>(values: &[T]) -> Vec<u8> {
     match dtype::<T>() {
         Dtype::F32 => values.iter().flat_map(|x| (x.to_f64() as f32).to_le_bytes()).collect(),
         _ => values.iter().flat_map(|x| x.to_f64().to_le_bytes()).collect(),
     }
 }
 
-fn decode<T: Float>(bytes: &[u8], values: &mut [T]) {
+pub(crate) fn decode<T: Float>(bytes: &[u8], values: &mut [T]) {
     match dtype::<T>() {
         Dtype::F32 => {
             for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {

@@ -72,9 +72,9 @@ pub trait Optimizer<T: Float> {
 /// What an optimiser remembers of a model's parameters.
 #[derive(Debug, Clone, Default)]
 pub struct OptimizerState<T = f32> {
-    step: u64,
-    /// By layer, parameter and slot.
-    slots: Vec<Vec<Vec<Vec<T>>>>,
+    pub(crate) step: u64,
+    /// By parameter and slot; empty before the first step.
+    pub(crate) slots: Vec<Vec<Vec<T>>>,
 }
 
 impl<T: Float> OptimizerState<T> {
@@ -86,6 +86,16 @@ impl<T: Float> OptimizerState<T> {
     /// Number of steps taken.
     pub fn steps(&self) -> u64 {
         self.step
+    }
+
+    /// Whether this is of a training of `model` by an optimiser that keeps `slots` vectors for each
+    /// parameter.
+    pub(crate) fn fits(&self, slots: usize, model: &Sequential<T>) -> bool {
+        let shape = |slots: &[Vec<Vec<T>>]| -> Vec<Vec<usize>> {
+            slots.iter().map(|slots| slots.iter().map(Vec::len).collect()).collect()
+        };
+        let fresh = self.step == 0 && self.slots.is_empty();
+        fresh || shape(&self.slots) == shape(&zeros(slots, model))
     }
 
     /// Moves all parameters of `model` by their gradients.
@@ -117,10 +127,9 @@ impl<T: Float> OptimizerState<T> {
             self.slots = zeros(optimizer.slots(), model);
         }
         let exec = model.exec();
-        let states = self.slots.iter_mut().flatten();
         let mut all: Vec<_> = model
             .parameters_mut()
-            .zip(states)
+            .zip(&mut self.slots)
             .map(|(parameter, state)| Stepped { parameter, state, rate })
             .collect();
         optimizer.update_all(&mut all, self.step + 1, exec)?;
@@ -129,7 +138,7 @@ impl<T: Float> OptimizerState<T> {
     }
 }
 
-fn zeros<T: Float>(slots: usize, model: &Sequential<T>) -> Vec<Vec<Vec<Vec<T>>>> {
+fn zeros<T: Float>(slots: usize, model: &Sequential<T>) -> Vec<Vec<Vec<T>>> {
     let of = |parameter: &Parameter<T>| vec![vec![T::ZERO; parameter.value.len()]; slots];
-    model.layers().map(|layer| layer.parameters().iter().map(of).collect()).collect()
+    model.layers().flat_map(|layer| layer.parameters()).map(of).collect()
 }

@@ -147,9 +147,9 @@ impl<T: Float> Callback<T> for KeepBest<T> {
     }
 
     fn end(&mut self, session: &mut Session<'_, T>) -> Result<()> {
-        match &self.best {
-            Some(best) => session.model_mut().restore(best),
-            None => Ok(()),
-        }
+        let Some(best) = &mut self.best else { return Ok(()) };
+        // Random layers go on from where they are.
+        best.step = session.model().state().step;
+        session.model_mut().restore(best)
     }
 }

@@ -1,11 +1,14 @@
 //! The training loop: epochs of shuffled minibatches, with callbacks, a progress bar and a history.
 
 mod callback;
+mod checkpoint;
 mod history;
 mod keep;
 mod progress;
 mod run;
 mod session;
+
+use std::path::PathBuf;
 
 use tilewise_kernels::Float;
 
@@ -13,6 +16,8 @@ pub use callback::Callback;
 pub use history::{Epoch, History};
 pub use keep::{EarlyStopping, KeepBest, Monitor};
 pub use session::{Session, Snapshot};
+
+use checkpoint::Checkpoints;
 
 use crate::data::Dataset;
 use crate::error::Result;
@@ -39,6 +44,7 @@ struct Plan {
     drop_last: bool,
     seed: u64,
     progress: bool,
+    checkpoints: Option<Checkpoints>,
 }
 
 impl<O> Trainer<O> {
@@ -52,6 +58,7 @@ impl<O> Trainer<O> {
             drop_last: false,
             seed: 0,
             progress: true,
+            checkpoints: None,
         };
         Self { optimizer, loss: SoftmaxCrossEntropy::default(), plan }
     }
@@ -105,6 +112,20 @@ impl<O, L> Trainer<O, L> {
     /// Turns the progress bar on (the default) or off. It shows on a terminal only.
     pub fn progress(mut self, progress: bool) -> Self {
         self.plan.progress = progress;
+        self
+    }
+
+    /// Writes the whole state of the training to the file `path` after every `steps` steps and at the
+    /// end, each time whole or not at all: weights, what the optimiser keeps, running statistics,
+    /// random generators, place in the data and history. Where the file is there already, training
+    /// goes on from it, to the same bits as if it had never been interrupted; killed at any moment, it
+    /// loses what it did since the last state, and no more. Callbacks should know what they know from
+    /// the [`Session`], as those of this crate do: their own fields are not in the file.
+    ///
+    /// The file must be of a training of the same data with the same seed and sizes, and the model
+    /// built as it was then, with the same seed, by which dropout draws; the number of epochs may be another. A training that a callback stopped stays so.
+    pub fn checkpoints(mut self, path: impl Into<PathBuf>, steps: u64) -> Self {
+        self.plan.checkpoints = Some(Checkpoints { path: path.into(), every: steps });
         self
     }
 

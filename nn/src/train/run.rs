@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use indicatif::ProgressBar;
+use serde_json::{Value as Json, json};
 use tilewise_kernels::Float;
 
 use super::callback::Callback;
@@ -15,6 +16,7 @@ use crate::loss::Loss;
 use crate::matrix::Matrix;
 use crate::model::{Sequential, accuracy};
 use crate::optim::schedule::Clock;
+use crate::search::fingerprint;
 
 /// What is called, and how.
 type Callbacks<'c, 'd, T> = &'c mut [&'d mut dyn Callback<T>];
@@ -29,6 +31,8 @@ pub(super) struct Run<'a, T: Float, L> {
     batches: Minibatches,
     /// The epoch that the minibatches are shuffled for.
     shuffled: Option<u64>,
+    /// The step after which the state was written last.
+    saved: u64,
     x: Matrix<T>,
     labels: Vec<usize>,
     /// Sums of gradients, by parameter; empty unless they are accumulated.
@@ -55,7 +59,16 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
         session.check_optimizer()?;
         session.model.measure(&valid.select(&[0])?, loss)?;
         session.steps_per_epoch = batches.len().div_ceil(plan.accumulate);
+        if let Some(checkpoints) = &plan.checkpoints {
+            checkpoints.prepare()?;
+            session.course = course(plan, train, valid);
+            if let Some(snapshot) = checkpoints.resume(&session.course)? {
+                let file = |error: Error| error.within(checkpoints.path.display());
+                session.restore(&snapshot).map_err(file)?;
+            }
+        }
         let bar = progress::bar(plan.progress, session.steps_per_epoch);
+        let saved = session.steps();
         let (x, labels, sums) = (Matrix::default(), Vec::new(), Vec::new());
         Ok(Self {
             plan,
@@ -65,6 +78,7 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
             session,
             batches,
             shuffled: None,
+            saved,
             x,
             labels,
             sums,
@@ -75,17 +89,20 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
     /// Trains to the end.
     pub(super) fn all(mut self, callbacks: Callbacks<'_, '_, T>) -> Result<History> {
         callbacks.iter_mut().try_for_each(|callback| callback.begin(&mut self.session))?;
-        while self.session.position.epoch < self.plan.epochs && self.session.stop.is_none() {
+        while self.session.position.epoch < self.plan.epochs
+            && self.session.history.stopped.is_none()
+        {
             let outcome = if self.session.position.step < self.session.steps_per_epoch {
                 self.step(callbacks)
             } else {
                 self.epoch(callbacks)
             };
             self.recover(outcome, callbacks)?;
+            self.checkpoint(false)?;
         }
+        self.checkpoint(true)?;
         callbacks.iter_mut().try_for_each(|callback| callback.end(&mut self.session))?;
         self.bar.finish_and_clear();
-        self.session.history.stopped = self.session.stop.take();
         Ok(self.session.history)
     }
 
@@ -97,6 +114,18 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
             callback.diverged(&mut self.session, &error)?;
         }
         if self.session.restored { Ok(()) } else { Err(error) }
+    }
+
+    /// Writes the state where it is time to, or at the end.
+    fn checkpoint(&mut self, end: bool) -> Result<()> {
+        let Some(checkpoints) = &self.plan.checkpoints else { return Ok(()) };
+        let steps = self.session.steps();
+        let due = steps.abs_diff(self.saved) >= checkpoints.every;
+        if due || end {
+            self.session.snapshot().save(&checkpoints.path)?;
+            self.saved = steps;
+        }
+        Ok(())
     }
 
     fn step(&mut self, callbacks: Callbacks<'_, '_, T>) -> Result<()> {
@@ -243,4 +272,18 @@ fn check_batches<T: Float>(model: &Sequential<T>, batches: &Minibatches) -> Resu
         }
     }
     Ok(())
+}
+
+/// What a checkpoint must agree with to go on from it.
+fn course<T: Float>(plan: &Plan, train: &Dataset<T>, valid: &Dataset<T>) -> Json {
+    // In words of 16 digits: other readers hold numbers in 53 bits.
+    let print = |data| format!("{:016x}", fingerprint(data));
+    json!({
+        "training data": print(train),
+        "validation data": print(valid),
+        "seed": format!("{:016x}", plan.seed),
+        "batch size": plan.batch_size,
+        "minibatches per step": plan.accumulate,
+        "drop_last": plan.drop_last,
+    })
 }

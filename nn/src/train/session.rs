@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value as Json;
 use tilewise_kernels::Float;
 
 use super::history::History;
@@ -34,9 +35,10 @@ pub struct Session<'a, T: Float = f32> {
     pub(super) loss: f64,
     /// The schedule's factor of the last step.
     pub(super) rate: f64,
-    pub(super) stop: Option<String>,
     /// Whether a callback went back to a snapshot since this was last looked at.
     pub(super) restored: bool,
+    /// Of data and settings, where checkpoints are written.
+    pub(super) course: Json,
 }
 
 /// The whole state of a training: what was trained, what the optimiser keeps and is set to, where in
@@ -48,6 +50,8 @@ pub struct Snapshot<T = f32> {
     pub(super) dials: Dials,
     pub(super) position: Position,
     pub(super) history: History,
+    /// What the training is of, where it is written to a file.
+    pub(super) course: Json,
 }
 
 impl<T: Float> Snapshot<T> {
@@ -74,8 +78,8 @@ impl<'a, T: Float> Session<'a, T> {
             steps_per_epoch: 0,
             loss: f64::NAN,
             rate: 1.0,
-            stop: None,
             restored: false,
+            course: Json::Null,
         }
     }
 
@@ -143,7 +147,7 @@ impl<'a, T: Float> Session<'a, T> {
 
     /// Ends the training before the next step, without an error.
     pub fn stop(&mut self, reason: impl Into<String>) {
-        self.stop = Some(reason.into());
+        self.history.stopped = Some(reason.into());
     }
 
     /// The whole state, to go back to.
@@ -154,6 +158,7 @@ impl<'a, T: Float> Session<'a, T> {
             dials: self.optimizer.dials(),
             position: self.position,
             history: self.history.clone(),
+            course: self.course.clone(),
         }
     }
 
@@ -163,6 +168,10 @@ impl<'a, T: Float> Session<'a, T> {
     /// # Errors
     /// If it is of a training of another model or optimiser; nothing changes then.
     pub fn restore(&mut self, snapshot: &Snapshot<T>) -> Result<()> {
+        if !snapshot.optimizer.fits(self.optimizer.slots(), self.model) {
+            let expected = "what this optimizer keeps for this model";
+            return Err(Error::shape("state of the optimizer", expected, "something else"));
+        }
         let before = self.optimizer.dials();
         self.optimizer.turn(snapshot.dials)?;
         if let Err(error) = self.model.restore(&snapshot.model) {

@@ -3,6 +3,7 @@
 
 mod batch_norm;
 mod callbacks;
+mod checkpoints;
 mod common;
 mod data;
 mod init;
