@@ -30,8 +30,11 @@
 //! |---|---|---|
 //! | matrix products | [`gemm`], [`Gemm`], [`PackedA`], [`PackedB`], [`BatchedGemm`], [`ColumnMoments`] | transposes are views: [`MatRef::t`] |
 //! | batch norm | [`batch_norm_forward`], [`batch_norm_inference`] | [`batch_norm_backward`] |
+//! | norms of rows | [`layer_norm`], [`rms_norm`] | [`layer_norm_backward`], [`rms_norm_backward`] |
+//! | images | [`im2col`], [`pool`] | [`col2im`], [`pool_backward`] |
 //! | softmax | [`softmax`], [`log_softmax`], [`log_sum_exp`] | [`softmax_backward`], [`log_softmax_backward`] |
 //! | losses on logits | [`SoftmaxCrossEntropy`], [`SigmoidCrossEntropy`], [`LinearCrossEntropy`] | loss and gradient in one pass; [in place](SoftmaxCrossEntropy::in_place) |
+//! | losses of values | [`RegressionLoss`]: squared, absolute, Huber | loss and gradient in one pass |
 //! | activations | [`activate`] | [`activate_backward`], [`activate_backward_from_input`] |
 //! | dropout | [`Dropout::forward`] | [`Dropout::backward`]: the mask is drawn again |
 //! | optimiser steps | [`SgdStep`], [`MomentumStep`], [`RmsPropStep`], [`AdagradStep`], [`AdamStep`] | one pass over memory each; `run_many` for many tensors; [`global_norm`] |

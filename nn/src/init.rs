@@ -38,10 +38,22 @@ pub enum Init {
 impl Init {
     /// Draws a weight matrix `[outputs, inputs]` into `weights`, row after row.
     pub fn fill<T: Float>(self, weights: &mut [T], inputs: usize, outputs: usize, seed: u64) {
+        self.fill_filters(weights, [inputs, outputs], 1, seed);
+    }
+
+    /// The same for `outputs` filters, each of `inputs` weights over all channels of a window of `area`
+    /// positions. An input reaches each filter at `area` positions, which counts for `fan_out`.
+    pub fn fill_filters<T: Float>(
+        self,
+        weights: &mut [T],
+        [inputs, outputs]: [usize; 2],
+        area: usize,
+        seed: u64,
+    ) {
         let mut random = Random::new(seed);
         // A layer without inputs has no weights; 1 keeps the variance finite.
         let fan_in = inputs.max(1) as f64;
-        let fan_sum = (inputs as f64 + outputs as f64).max(1.0);
+        let fan_sum = (inputs as f64 + outputs as f64 * area as f64).max(1.0);
         match self {
             Self::XavierUniform => uniform(weights, (6.0 / fan_sum).sqrt(), &mut random),
             Self::XavierNormal => normal(weights, (2.0 / fan_sum).sqrt(), &mut random),

@@ -51,7 +51,10 @@ pub mod prelude {
     pub use crate::error::{Error, Result};
     pub use crate::init::Init;
     pub use crate::layers::BatchNormConvention;
-    pub use crate::loss::{Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, Targets};
+    pub use crate::loss::{
+        Huber, Loss, MeanAbsoluteError, MeanSquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy,
+        Targets,
+    };
     pub use crate::matrix::Matrix;
     pub use crate::model::{Metrics, Sequential};
     pub use crate::optim::{Adagrad, Adam, Optimizer, RmsProp, Schedule, Sgd};

@@ -1,7 +1,7 @@
 //! Losses. Those of classes take logits and own the final softmax or sigmoid, so that a network ends
 //! in logits and no layer offers a softmax of its own: a second one by accident cannot be written.
 
-use tilewise_kernels::{self as kernels, Error, Exec, Float, Reduction, Result};
+use tilewise_kernels::{self as kernels, Distance, Error, Exec, Float, Reduction, Result};
 
 use crate::matrix::Matrix;
 
@@ -134,6 +134,97 @@ impl<T: Float> Loss<T> for SigmoidCrossEntropy {
             None => op.loss(exec)?,
         };
         Ok(loss.value.to_f64())
+    }
+}
+
+/// The mean of the squares of all differences between outputs and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MeanSquaredError;
+
+/// The mean of the magnitudes of all differences between outputs and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MeanAbsoluteError;
+
+/// The mean of half the squares of small differences, and of the magnitudes of large ones times δ, less
+/// δ²/2 (Huber 1964): outliers pull no harder than δ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Huber {
+    delta: f64,
+}
+
+impl Huber {
+    /// With squares up to `delta`, finite and above 0.
+    pub fn new(delta: f64) -> Self {
+        Self { delta }
+    }
+}
+
+impl Default for Huber {
+    /// With squares up to 1.
+    fn default() -> Self {
+        Self::new(1.0)
+    }
+}
+
+impl<T: Float> Loss<T> for MeanSquaredError {
+    fn evaluate(
+        &self,
+        outputs: &Matrix<T>,
+        targets: Targets<'_, T>,
+        gradient: Option<&mut Matrix<T>>,
+        exec: Exec,
+    ) -> Result<f64> {
+        regression(Distance::Squared, [outputs, values(outputs, targets)?], gradient, exec)
+    }
+}
+
+impl<T: Float> Loss<T> for MeanAbsoluteError {
+    fn evaluate(
+        &self,
+        outputs: &Matrix<T>,
+        targets: Targets<'_, T>,
+        gradient: Option<&mut Matrix<T>>,
+        exec: Exec,
+    ) -> Result<f64> {
+        regression(Distance::Absolute, [outputs, values(outputs, targets)?], gradient, exec)
+    }
+}
+
+impl<T: Float> Loss<T> for Huber {
+    fn evaluate(
+        &self,
+        outputs: &Matrix<T>,
+        targets: Targets<'_, T>,
+        gradient: Option<&mut Matrix<T>>,
+        exec: Exec,
+    ) -> Result<f64> {
+        let distance = Distance::Huber { delta: self.delta };
+        regression(distance, [outputs, values(outputs, targets)?], gradient, exec)
+    }
+}
+
+fn regression<T: Float>(
+    distance: Distance,
+    [outputs, values]: [&Matrix<T>; 2],
+    gradient: Option<&mut Matrix<T>>,
+    exec: Exec,
+) -> Result<f64> {
+    let op = kernels::RegressionLoss::new(outputs.data(), values.data(), distance)?;
+    let loss = match gradient {
+        Some(gradient) => op.loss_and_gradient(gradient.data_mut(), exec)?,
+        None => op.loss(exec)?,
+    };
+    Ok(loss.value.to_f64())
+}
+
+/// The values of a regression.
+fn values<'a, T: Float>(outputs: &Matrix<T>, targets: Targets<'a, T>) -> Result<&'a Matrix<T>> {
+    match targets {
+        Targets::Values(values) => same_shape(outputs, values),
+        Targets::Classes(_) => {
+            let expected = "values, one for each output";
+            Err(Error::shape("targets", expected, "classes (for which there is cross-entropy)"))
+        }
     }
 }
 

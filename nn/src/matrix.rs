@@ -147,6 +147,12 @@ impl<T: Float> Matrix<T> {
         Ok(())
     }
 
+    /// Adds a matrix of the same shape.
+    pub(crate) fn add(&mut self, other: &Self) {
+        debug_assert_eq!((self.rows, self.cols), (other.rows, other.cols));
+        self.data.iter_mut().zip(&other.data).for_each(|(to, from)| *to += *from);
+    }
+
     /// Row and column of the first element that is NaN or infinite.
     pub(crate) fn first_not_finite(&self) -> Option<(usize, usize)> {
         let at = self.data.iter().position(|x| !x.is_finite())?;

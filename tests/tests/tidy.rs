@@ -64,11 +64,15 @@ const FORBIDDEN: [(&str, &str, &str); 22] = [
 const GEMM_ARCH: [&str; 1] = ["kernels/src/gemm/amx/tile.rs"];
 
 /// Files of `ops/` that serve operations and are none: the table of them, loops over elements and along
-/// rows, and the search for a value outside its range. Each is reached through those it serves.
-const HELPERS: [&str; 5] = ["mod", "compiled", "elementwise", "rows", "range"];
+/// rows, the search for a value outside its range, and where windows lie. Each is reached through those it serves.
+const HELPERS: [&str; 6] = ["mod", "compiled", "elementwise", "rows", "range", "window"];
 
 /// Operations with a fuzz target, and its name.
-const FUZZED: [(&str, &str); 9] = [
+const FUZZED: [(&str, &str); 13] = [
+    ("im2col", "im2col"),
+    ("layer_norm", "layer_norm"),
+    ("pool", "pool"),
+    ("regression", "regression"),
     ("activation", "activation"),
     ("vector_math", "vector_math"),
     ("dropout", "dropout"),

@@ -7,10 +7,13 @@ mod counts;
 pub mod cross_entropy;
 pub mod gemm;
 pub mod gemm_batched;
+pub mod image;
+pub mod layer_norm;
 pub mod linear_cross_entropy;
 mod naive_network;
 pub mod optimizer;
 pub mod reduce;
+pub mod regression;
 pub mod softmax;
 pub mod training_step;
 pub mod vector_math;
@@ -31,9 +34,9 @@ const LOGITS: [[usize; 2]; 5] = [[128, 10], [1024, 50], [4096, 1000], [512, 32_0
 pub enum Family {
     /// Matrix products.
     Gemm,
-    /// Batch normalisation.
+    /// Batch normalisation, and that of rows.
     BatchNorm,
-    /// Losses on logits.
+    /// Losses on logits, and those of regressions.
     CrossEntropy,
     /// Softmax and its relatives.
     Softmax,
@@ -47,6 +50,8 @@ pub enum Family {
     VectorMath,
     /// Conversions between element types.
     Convert,
+    /// Patches of images, and pooling.
+    Image,
     /// Whole training steps.
     TrainingStep,
 }
@@ -66,7 +71,7 @@ pub enum Dtype {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Gemm,
         Self::BatchNorm,
         Self::CrossEntropy,
@@ -76,6 +81,7 @@ impl Family {
         Self::Activation,
         Self::VectorMath,
         Self::Convert,
+        Self::Image,
         Self::TrainingStep,
     ];
 
@@ -101,10 +107,15 @@ impl Family {
     fn of<T: peers::Element + optimizer::Kept<T>>(self) -> Vec<Case> {
         match self {
             Self::Gemm => gemm_batched::cases::<T>(),
-            Self::BatchNorm => batch_norm::cases::<T>(),
+            Self::BatchNorm => {
+                let rows = layer_norm::cases::<T>();
+                batch_norm::cases::<T>().into_iter().chain(rows).collect()
+            }
             Self::CrossEntropy => {
                 let linear = linear_cross_entropy::cases::<T>();
-                cross_entropy::cases::<T>().into_iter().chain(linear).collect()
+                let values = regression::cases::<T>();
+                let logits = cross_entropy::cases::<T>();
+                logits.into_iter().chain(linear).chain(values).collect()
             }
             Self::Softmax => softmax::cases::<T>(),
             Self::Optimizer => optimizer::cases::<T>(),
@@ -112,6 +123,7 @@ impl Family {
             Self::Activation => activation::cases::<T>(),
             Self::VectorMath => vector_math::cases::<T>(),
             Self::Convert => convert::cases::<T>(),
+            Self::Image => image::cases::<T>(),
             Self::TrainingStep => training_step::cases::<T>(),
         }
     }

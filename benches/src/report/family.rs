@@ -6,18 +6,21 @@ use super::duel::{Duel, Outcome};
 
 /// The families in the order of the page: names, whether their speed is that of arithmetic, and their
 /// operations, each also with what [`stem`] cuts off.
-const FAMILIES: [(&str, bool, &[&str]); 11] = [
+const FAMILIES: [(&str, bool, &[&str]); 14] = [
     ("matrix products", true, &["gemm", "gemm_batched"]),
     ("training steps", true, &["training_step"]),
     ("batch normalisation", false, &["batch_norm"]),
+    ("norms of rows", false, &["layer_norm", "rms_norm"]),
     ("softmax", false, &["softmax", "log_softmax", "log_sum_exp"]),
     ("losses on logits", false, &["cross_entropy", "sigmoid_cross_entropy"]),
+    ("losses of regressions", false, &["squared_error", "absolute_error", "huber"]),
     ("linear layers and their loss", true, &["linear_cross_entropy"]),
     ("activations", false, &ACTIVATIONS),
     ("elementary functions", false, &["exp", "expm1", "ln", "log1p", "erf", "rsqrt"]),
     ("reductions", false, &["sum", "mean", "mean_var", "max", "argmax", "l2_norm"]),
     ("optimiser steps", false, &OPTIMIZERS),
     ("conversions", false, &["convert"]),
+    ("images", false, &["im2col", "col2im", "max_pool", "mean_pool"]),
 ];
 
 const ACTIVATIONS: [&str; 10] = [

@@ -9,6 +9,7 @@ use super::*;
 use crate::error::Result;
 use crate::exec::Exec;
 use crate::simd::Float;
+use crate::view::{MatMut, MatRef};
 
 /// Entries to the operations on `T`, one each.
 #[derive(Debug)]
@@ -32,6 +33,14 @@ pub struct Table<T> {
         fn(LinearCrossEntropy<'_, T>, Wanted<'_, T>, &mut [T], Exec) -> Result<Loss<T>>,
     pub(super) sigmoid_cross_entropy:
         fn(SigmoidCrossEntropy<'_, T>, Option<&mut [T]>, Exec) -> Result<Loss<T>>,
+    pub(super) regression: fn(RegressionLoss<'_, T>, Option<&mut [T]>, Exec) -> Result<Loss<T>>,
+    pub(super) row_norm: fn(RowNorm<'_, T>, MatMut<'_, T>, &mut RowStats<T>, Exec) -> Result<()>,
+    pub(super) row_norm_backward:
+        fn(RowNormBackward<'_, T>, MatRef<'_, T>, NormGrads<'_, T>, Exec) -> Result<()>,
+    pub(super) im2col: fn(&Patches, &[T], &mut [T], Exec) -> Result<()>,
+    pub(super) col2im: fn(&Patches, &[T], &mut [T], Exec) -> Result<()>,
+    pub(super) pool: fn(&Pool, &[T], &mut [T], Exec) -> Result<()>,
+    pub(super) pool_backward: fn(&Pool, [&[T]; 2], &mut [T], Exec) -> Result<()>,
     pub(super) sum: fn(Sum<'_, T>, Exec) -> Result<T>,
     pub(super) mean: fn(Mean<'_, T>, Exec) -> Result<T>,
     pub(super) mean_var: fn(MeanVar<'_, T>, Exec) -> Result<(T, T)>,
@@ -69,6 +78,13 @@ impl<T: Float> Table<T> {
             cross_entropy: |op, losses, exec| op.execute(losses, exec),
             linear_cross_entropy: |op, wanted, room, exec| op.execute(wanted, room, exec),
             sigmoid_cross_entropy: |op, dlogits, exec| op.execute(dlogits, exec),
+            regression: |op, doutputs, exec| op.execute(doutputs, exec),
+            row_norm: |op, y, stats, exec| op.execute(y, stats, exec),
+            row_norm_backward: |op, dy, grads, exec| op.execute(dy, grads, exec),
+            im2col: Patches::execute_gather,
+            col2im: Patches::execute_scatter,
+            pool: Pool::execute_forward,
+            pool_backward: Pool::execute_backward,
             sum: |op, exec| op.execute(exec),
             mean: |op, exec| op.execute(exec),
             mean_var: |op, exec| op.execute(exec),

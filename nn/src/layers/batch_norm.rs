@@ -1,13 +1,13 @@
-//! Batch normalisation (Ioffe and Szegedy 2015) of the columns, with the running statistics of
+//! Batch normalisation (Ioffe and Szegedy 2015) of columns, or of the channels of images, with the running statistics of
 //! seven traditions.
 
 use tilewise_kernels::{
     ActivateBackward, Activation, Affine, BatchNormBackward, BatchNormDims, BatchNormForward,
-    BatchNormGrads, BatchNormInference, BatchStats, ColumnMeanVar, ColumnSums, Error, Exec, Float,
-    Result, Running,
+    BatchNormGrads, BatchNormInference, BatchStats, ColumnMeanVar, Error, Exec, Float, Result,
+    Running,
 };
 
-use super::{Buffer, BufferMut, Layer, Parameter, ParameterKind, Pass, Saved};
+use super::{Buffer, BufferMut, Layer, Parameter, ParameterKind, Pass, Saved, channel_sums};
 use crate::matrix::Matrix;
 
 /// The weight that the statistics of a new minibatch get in the running ones.
@@ -85,10 +85,12 @@ impl BatchNormConvention {
     }
 }
 
-/// `y = γ·(x - mean) / √(var + ε) + β`, by column.
+/// `y = γ·(x - mean) / √(var + ε) + β`, by column or by channel.
 #[derive(Debug, Clone)]
 pub struct BatchNorm<T = f32> {
     channels: usize,
+    /// Neighbouring columns that belong to one channel.
+    positions: usize,
     convention: BatchNormConvention,
     epsilon: f64,
     relu: bool,
@@ -108,6 +110,7 @@ impl<T: Float> BatchNorm<T> {
     pub fn new(channels: usize, convention: BatchNormConvention) -> Self {
         Self {
             channels,
+            positions: 1,
             convention,
             epsilon: convention.epsilon(),
             relu: false,
@@ -137,6 +140,13 @@ impl<T: Float> BatchNorm<T> {
         Ok(self)
     }
 
+    /// Makes each channel a plane of an image: `positions` neighbouring columns that are normalised
+    /// together.
+    #[must_use]
+    pub fn positions(self, positions: usize) -> Self {
+        Self { positions, ..self }
+    }
+
     /// Whether negative outputs become 0 in the same pass, as a ReLU layer behind this one would
     /// do in a pass of its own.
     #[must_use]
@@ -159,14 +169,15 @@ impl<T: Float> BatchNorm<T> {
     }
 
     fn dims(&self, x: &Matrix<T>) -> BatchNormDims {
-        BatchNormDims::rows(x.rows(), self.channels)
+        BatchNormDims { outer: x.rows(), channels: self.channels, inner: self.positions }
     }
 
     fn update(&mut self, rows: usize) {
         self.batches += 1;
         let weight = self.convention.new_weight().of(self.batches);
+        let count = rows as f64 * self.positions as f64;
         let bessel = match self.convention.unbiased() {
-            true if rows > 1 => rows as f64 / (rows as f64 - 1.0),
+            true if count > 1.0 => count / (count - 1.0),
             _ => 1.0,
         };
         let blend = |running: &mut T, new: f64| {
@@ -210,8 +221,9 @@ impl<T: Float> BatchNorm<T> {
             BatchNormInference::new(dy.data(), dims, scale, running, epsilon)?
                 .run(dx.data_mut(), exec)?;
         }
-        ColumnSums::new(scaled.view(), &mut self.parameters[0].gradient)?.run(exec)?;
-        ColumnSums::new(dy.view(), &mut self.parameters[1].gradient)?.run(exec)
+        let shape = [saved.x.rows(), self.channels, self.positions];
+        channel_sums(scaled.data(), shape, &mut self.parameters[0].gradient, exec)?;
+        channel_sums(dy.data(), shape, &mut self.parameters[1].gradient, exec)
     }
 }
 
@@ -221,11 +233,12 @@ impl<T: Float> Layer<T> for BatchNorm<T> {
     }
 
     fn output_width(&self, input: usize) -> Result<usize> {
-        if input == self.channels {
+        let expected = self.channels * self.positions;
+        if input == expected {
             return Ok(input);
         }
         let columns = |n| format!("{n} columns");
-        Err(Error::shape("input", columns(self.channels), columns(input)))
+        Err(Error::shape("input", columns(expected), columns(input)))
     }
 
     fn forward(&mut self, x: &Matrix<T>, y: &mut Matrix<T>, pass: Pass) -> Result<()> {
@@ -234,7 +247,7 @@ impl<T: Float> Layer<T> for BatchNorm<T> {
             let epsilon = T::from_f64(self.epsilon);
             let affine =
                 Affine { gamma: &self.parameters[0].value, beta: &self.parameters[1].value };
-            let dims = BatchNormDims::rows(x.rows(), self.channels);
+            let dims = self.dims(x);
             BatchNormForward::new(x.data(), dims, affine, epsilon)?.relu(self.relu).run(
                 y.data_mut(),
                 &mut self.stats,
@@ -315,11 +328,19 @@ impl<T: Float> Layer<T> for BatchNorm<T> {
     }
 
     fn min_training_rows(&self) -> usize {
-        if self.use_running && !self.update_running { 1 } else { 2 }
+        if self.positions > 1 || (self.use_running && !self.update_running) { 1 } else { 2 }
     }
 
     fn recalibrate(&mut self, x: &Matrix<T>, exec: Exec) -> Result<()> {
-        ColumnMeanVar::new(x.view(), &mut self.running_mean, &mut self.running_var)?.run(exec)
+        if self.positions == 1 {
+            let (mean, var) = (&mut self.running_mean, &mut self.running_var);
+            return ColumnMeanVar::new(x.view(), mean, var)?.run(exec);
+        }
+        let (mut normalised, mut stats) = (x.clone(), BatchStats::new(self.channels));
+        BatchNormForward::new(x.data(), self.dims(x), self.affine(), T::from_f64(self.epsilon))?
+            .run(normalised.data_mut(), &mut stats, exec)?;
+        (self.running_mean, self.running_var) = (stats.mean, stats.var);
+        Ok(())
     }
 
     fn set_statistics(&mut self, use_running: bool, update_running: bool) {

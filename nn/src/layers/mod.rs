@@ -1,18 +1,28 @@
 //! Layers: forward for training, inference, and backward, each made of kernels.
 
 mod activation;
+mod add;
 mod batch_norm;
+mod conv2d;
 mod dropout;
+mod embedding;
 mod linear;
+mod pool;
+mod row_norm;
 
 use std::fmt::Debug;
 
-use tilewise_kernels::{Exec, Float, Result};
+use tilewise_kernels::{ColumnSums, Exec, Float, MatRef, Result, RowSums};
 
 pub use activation::ActivationLayer;
+pub(crate) use add::Add;
 pub use batch_norm::{BatchNorm, BatchNormConvention, NewWeight};
+pub use conv2d::Conv2d;
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use linear::Linear;
+pub use pool::Pool2d;
+pub use row_norm::RowNormalization;
 
 use crate::matrix::Matrix;
 
@@ -20,11 +30,11 @@ use crate::matrix::Matrix;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParameterKind {
-    /// The matrix of a linear layer.
+    /// The matrix of a linear layer, the filters of a convolution, the vectors of an embedding.
     Weight,
-    /// An additive vector: a bias, or the shift β of batch normalisation.
+    /// An additive vector: a bias, or the shift β of a normalisation.
     Bias,
-    /// A multiplicative vector: the scale γ of batch normalisation.
+    /// A multiplicative vector: the scale γ of a normalisation.
     Scale,
 }
 
@@ -177,4 +187,20 @@ pub trait Layer<T: Float>: Debug + Send + Sync {
     /// Whether training uses running statistics instead of the minibatch's, and whether it updates
     /// them; layers without statistics ignore it.
     fn set_statistics(&mut self, _use_running: bool, _update_running: bool) {}
+}
+
+/// The sums of `values` of shape `[rows, channels, positions]` by channel: along positions first, then
+/// over rows.
+fn channel_sums<T: Float>(
+    values: &[T],
+    [rows, channels, positions]: [usize; 3],
+    sums: &mut [T],
+    exec: Exec,
+) -> Result<()> {
+    if positions == 1 {
+        return ColumnSums::new(MatRef::new(values, rows, channels)?, sums)?.run(exec);
+    }
+    let mut planes = vec![T::ZERO; rows * channels];
+    RowSums::new(MatRef::new(values, rows * channels, positions)?, &mut planes)?.run(exec)?;
+    ColumnSums::new(MatRef::new(&planes, rows, channels)?, sums)?.run(exec)
 }

@@ -3,6 +3,7 @@
 use tilewise_kernels::Float;
 
 use super::Sequential;
+use super::pass::Flow;
 use crate::matrix::Matrix;
 
 impl<T: Float> Sequential<T> {
@@ -31,13 +32,13 @@ impl<T: Float> Sequential<T> {
 
     /// The first layer with an output that is not finite, for inference on `x`.
     pub(crate) fn first_not_finite_on(&self, x: &Matrix<T>) -> Option<&str> {
-        let (mut current, mut next) = (x.clone(), Matrix::default());
+        let mut flow = Flow::default();
+        flow.begin(self, x, [0, x.rows()]).ok()?;
         for index in 0..self.layers.len() {
-            self.infer(index, &current, &mut next).ok()?;
-            if next.first_not_finite().is_some() {
+            flow.step(self, index).ok()?;
+            if flow.output().first_not_finite().is_some() {
                 return Some(&self.names[index]);
             }
-            std::mem::swap(&mut current, &mut next);
         }
         None
     }

@@ -3,6 +3,8 @@
 mod builder;
 mod check;
 mod finite;
+mod pass;
+mod plan;
 mod state;
 mod summary;
 mod weights;
@@ -11,13 +13,14 @@ use tilewise_kernels::{Activation, Exec, Float, activate, argmax_rows, softmax};
 
 pub use builder::SequentialBuilder;
 pub use check::{GradientCheck, gradient_check};
+use pass::{Flow, Wire};
 pub use state::ModelState;
 pub use summary::{Summary, SummaryRow};
 pub(crate) use weights::{decode, dtype, encode};
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::layers::{Layer, Parameter, Pass, Saved};
+use crate::layers::{Layer, Parameter, Pass};
 use crate::loss::{Loss, SoftmaxCrossEntropy, Targets};
 use crate::matrix::Matrix;
 
@@ -33,6 +36,8 @@ pub struct Sequential<T: Float = f32> {
     inputs: usize,
     outputs: usize,
     layers: Vec<Box<dyn Layer<T>>>,
+    /// What each layer reads.
+    wires: Vec<Wire>,
     /// Where each layer stands, counting those that another one does the work of.
     positions: Vec<usize>,
     /// `layer 2 batch_norm`, for errors.
@@ -67,27 +72,33 @@ impl<T: Float> Sequential<T> {
     /// # Errors
     /// If there is no layer, or one cannot take what comes in; the error names the layer.
     pub fn from_layers(inputs: usize, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self> {
-        Self::from_positions(inputs, layers.into_iter().enumerate().collect())
+        let wires = (0..layers.len()).map(Wire::to).collect();
+        Self::from_parts(inputs, layers.into_iter().enumerate().collect(), wires)
     }
 
-    /// The same of layers whose positions have gaps.
-    fn from_positions(inputs: usize, layers: Vec<(usize, Box<dyn Layer<T>>)>) -> Result<Self> {
+    /// The same of layers whose positions have gaps, and that do not all read the one before them.
+    fn from_parts(
+        inputs: usize,
+        layers: Vec<(usize, Box<dyn Layer<T>>)>,
+        wires: Vec<Wire>,
+    ) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::shape("model", "at least one layer", "none"));
         }
-        let mut width = inputs;
+        let mut widths = vec![inputs];
         let mut names = Vec::with_capacity(layers.len());
-        for (position, layer) in &layers {
+        for ((position, layer), wire) in layers.iter().zip(&wires) {
             let name = format!("layer {position} {}", layer.kind());
-            width = layer.output_width(width).map_err(|error| error.within(&name))?;
+            let width = layer.output_width(widths[wire.from]);
+            widths.push(width.map_err(|error| error.within(&name))?);
             names.push(name);
         }
+        let outputs = widths[layers.len()];
         let (positions, layers): (Vec<usize>, Vec<_>) = layers.into_iter().unzip();
         let buffers = || layers.iter().map(|_| Matrix::default()).collect();
         let (values, gradients) = (buffers(), buffers());
         let (exec, step) = (Exec::default(), 0);
-        let outputs = width;
-        Ok(Self { inputs, outputs, layers, positions, names, values, gradients, exec, step })
+        Ok(Self { inputs, outputs, layers, wires, positions, names, values, gradients, exec, step })
     }
 
     /// Number of features.
@@ -162,66 +173,6 @@ impl<T: Float> Sequential<T> {
         self.pass(x, targets.into(), loss, pass)
     }
 
-    fn pass(
-        &mut self,
-        x: &Matrix<T>,
-        targets: Targets<'_, T>,
-        loss: &(impl Loss<T> + ?Sized),
-        pass: Pass,
-    ) -> Result<f64> {
-        self.forward(x, pass)?;
-        let (Some(logits), Some(gradient)) = (self.values.last(), self.gradients.last_mut()) else {
-            return Ok(0.0);
-        };
-        gradient.resize(logits.rows(), logits.cols())?;
-        let value = loss
-            .evaluate(logits, targets, Some(gradient), pass.exec)
-            .map_err(|error| error.within("loss"))?;
-        self.backward(x, pass)?;
-        Ok(value)
-    }
-
-    /// The loss alone of a training pass.
-    fn training_loss(
-        &mut self,
-        x: &Matrix<T>,
-        targets: Targets<'_, T>,
-        loss: &(impl Loss<T> + ?Sized),
-        pass: Pass,
-    ) -> Result<f64> {
-        self.forward(x, pass)?;
-        let Some(logits) = self.values.last() else { return Ok(0.0) };
-        Ok(loss.evaluate(logits, targets, None, pass.exec)?)
-    }
-
-    fn forward(&mut self, x: &Matrix<T>, pass: Pass) -> Result<()> {
-        self.check_input(x)?;
-        for (index, layer) in self.layers.iter_mut().enumerate() {
-            let (before, after) = self.values.split_at_mut(index);
-            let (x, y) = (before.last().unwrap_or(x), &mut after[0]);
-            let named = |error: tilewise_kernels::Error| error.within(&self.names[index]);
-            y.resize(x.rows(), layer.output_width(x.cols()).map_err(named)?)?;
-            layer.forward(x, y, pass).map_err(named)?;
-        }
-        Ok(())
-    }
-
-    /// From the gradient by the logits to all others.
-    fn backward(&mut self, x: &Matrix<T>, pass: Pass) -> Result<()> {
-        for (index, layer) in self.layers.iter_mut().enumerate().rev() {
-            let (before, after) = self.gradients.split_at_mut(index);
-            // Nothing needs the gradient by the features.
-            let mut dx = before.last_mut();
-            let x = if index == 0 { x } else { &self.values[index - 1] };
-            if let Some(dx) = dx.as_mut() {
-                dx.resize(x.rows(), x.cols())?;
-            }
-            let saved = Saved { x, y: &self.values[index], dy: &after[0] };
-            layer.backward(saved, dx, pass).map_err(|e| e.within(&self.names[index]))?;
-        }
-        Ok(())
-    }
-
     fn check_input(&self, x: &Matrix<T>) -> Result<()> {
         if x.cols() == self.inputs {
             return Ok(());
@@ -238,26 +189,18 @@ impl<T: Float> Sequential<T> {
     pub fn logits(&self, x: &Matrix<T>) -> Result<Matrix<T>> {
         self.check_input(x)?;
         let mut logits = Matrix::zeros(x.rows(), self.outputs)?;
-        let (mut current, mut next) = (Matrix::default(), Matrix::default());
+        let mut flow = Flow::default();
         for first in (0..x.rows()).step_by(INFERENCE_ROWS) {
             let rows = INFERENCE_ROWS.min(x.rows() - first);
-            current.copy_rows(x, first, rows)?;
+            flow.begin(self, x, [first, rows])?;
             for index in 0..self.layers.len() {
-                self.infer(index, &current, &mut next)?;
-                std::mem::swap(&mut current, &mut next);
+                flow.step(self, index)?;
             }
             let area = rows * self.outputs;
-            logits.data_mut()[first * self.outputs..][..area].copy_from_slice(current.data());
+            let computed = flow.output().data();
+            logits.data_mut()[first * self.outputs..][..area].copy_from_slice(computed);
         }
         Ok(logits)
-    }
-
-    /// One layer of inference.
-    fn infer(&self, index: usize, x: &Matrix<T>, y: &mut Matrix<T>) -> Result<()> {
-        let layer = &self.layers[index];
-        let named = |error: tilewise_kernels::Error| error.within(&self.names[index]);
-        y.resize(x.rows(), layer.output_width(x.cols()).map_err(named)?)?;
-        Ok(layer.infer(x, y, self.exec).map_err(named)?)
     }
 
     /// The probability of each class (of class 1, where there is a single logit) for each row.
@@ -331,14 +274,14 @@ impl<T: Float> Sequential<T> {
         if x.rows() == 0 {
             return Err(Error::shape("features", "at least one row", "none"));
         }
-        let mut current = x.clone();
-        let mut next = Matrix::default();
+        let mut flow = Flow::default();
+        flow.begin(self, x, [0, x.rows()])?;
         for index in 0..self.layers.len() {
+            let input = flow.input(self, index);
             self.layers[index]
-                .recalibrate(&current, self.exec)
+                .recalibrate(input, self.exec)
                 .map_err(|error| error.within(&self.names[index]))?;
-            self.infer(index, &current, &mut next)?;
-            std::mem::swap(&mut current, &mut next);
+            flow.step(self, index)?;
         }
         Ok(())
     }

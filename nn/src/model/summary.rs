@@ -34,11 +34,13 @@ pub struct Summary {
 impl<T: Float> Sequential<T> {
     /// The layers with what comes out of them and what they hold.
     pub fn summary(&self) -> Summary {
-        let mut width = self.inputs;
+        let mut widths = vec![self.inputs];
         let mut rows = Vec::with_capacity(self.layers.len());
-        for (layer, name) in self.layers.iter().zip(&self.names) {
+        for ((layer, name), wire) in self.layers.iter().zip(&self.names).zip(&self.wires) {
             // Checked when the model was built.
-            width = layer.output_width(width).unwrap_or(width);
+            let width = widths[wire.from];
+            let width = layer.output_width(width).unwrap_or(width);
+            widths.push(width);
             let buffers = layer.buffers();
             let buffers = buffers.iter().map(|(_, buffer)| match buffer {
                 Buffer::Values(values) => values.len(),

@@ -74,3 +74,39 @@ fn d20_every_activation_passes_the_gradient_check() {
         assert!(check.error < 1e-6, "activation {i}: {check:?}");
     }
 }
+
+#[test]
+fn losses_of_regressions_have_their_values_and_gradients() {
+    let (outputs, targets) = (matrix(&[1.0, -3.0, 0.5, 2.0], 2), matrix(&[0.0, 0.0, 0.5, 5.0], 2));
+    let near = |got: (f64, Matrix<f64>), value: f64, gradient: [f64; 4]| {
+        assert!((got.0 - value).abs() < 1e-14, "{got:?}");
+        let off = got.1.data().iter().zip(gradient).map(|(got, g)| (got - g / 4.0).abs());
+        assert!(off.fold(0.0, f64::max) < 1e-14, "{got:?}");
+    };
+    let targets = Targets::Values(&targets);
+    near(evaluate(&MeanSquaredError, &outputs, targets), 19.0 / 4.0, [2.0, -6.0, 0.0, -6.0]);
+    near(evaluate(&MeanAbsoluteError, &outputs, targets), 7.0 / 4.0, [1.0, -1.0, 0.0, -1.0]);
+    near(evaluate(&Huber::default(), &outputs, targets), 5.5 / 4.0, [1.0, -1.0, 0.0, -1.0]);
+    near(evaluate(&Huber::new(2.0), &outputs, targets), 8.5 / 4.0, [1.0, -2.0, 0.0, -2.0]);
+    let classes = Targets::Classes(&[0, 1]);
+    let error = MeanSquaredError.evaluate(&outputs, classes, None, Exec::default()).unwrap_err();
+    assert!(error.to_string().starts_with("targets: expected values"), "{error}");
+    let error = Huber::new(-1.0).evaluate(&outputs, targets, None, Exec::default()).unwrap_err();
+    assert!(error.to_string().contains("delta: expected a finite value above 0"), "{error}");
+}
+
+/// y = 2x - 1 is found by steps on the squared error.
+#[test]
+fn a_line_is_fitted() {
+    let x = matrix(&[-1.0, -0.5, 0.0, 0.5, 1.0], 1);
+    let y = matrix(&[-3.0, -2.0, -1.0, 0.0, 1.0], 1);
+    let mut model = Sequential::new().linear(1, 1).build_as::<f64>(1).unwrap();
+    let mut state = tilewise_nn::optim::OptimizerState::new();
+    for _ in 0..300 {
+        model.loss_and_gradients(&x, &y, &MeanSquaredError).unwrap();
+        state.step(&Sgd::new(0.3), &mut model).unwrap();
+    }
+    let mut found = Vec::new();
+    model.for_each_parameter(|_, parameter| found.push(parameter.value[0]));
+    assert!((found[0] - 2.0).abs() < 1e-9 && (found[1] + 1.0).abs() < 1e-9, "{found:?}");
+}

@@ -134,3 +134,23 @@ fn optimizer_state_in_bf16_is_that_in_f32_rounded() {
 fn norms_of_many_tensors_match_their_twin() {
     holds(200, checks::global_norm::check);
 }
+
+#[test]
+fn losses_of_regressions_match_their_twin() {
+    holds(300, checks::regression::check);
+}
+
+#[test]
+fn norms_of_rows_match_their_twin() {
+    holds(300, checks::layer_norm::check);
+}
+
+#[test]
+fn patches_match_their_twin() {
+    holds(200, checks::im2col::check);
+}
+
+#[test]
+fn pooling_matches_its_twin() {
+    holds(100, checks::pool::check);
+}
