@@ -11,11 +11,20 @@ use crate::search::origin::Origin;
 use crate::search::pruner::Pruner;
 use crate::search::record::Direction;
 use crate::search::sampler::{RandomSearch, Sampler};
-use crate::search::storage::{Op, Storage};
+use crate::search::storage::{Need, Op, Storage};
 use crate::search::study::{Inner, Study};
 
 /// The attribute of a study that keeps its seed.
 const SEED: &str = "tilewise:seed";
+
+/// Where the study is kept.
+#[derive(Debug)]
+enum Place {
+    Memory,
+    Journal(PathBuf),
+    #[cfg(feature = "grpc")]
+    Service(String),
+}
 
 /// A study about to be opened.
 #[derive(Debug)]
@@ -26,7 +35,7 @@ pub struct StudyBuilder {
     seed: Option<u64>,
     sampler: Arc<dyn Sampler>,
     pruner: Option<Box<dyn Pruner>>,
-    journal: Option<PathBuf>,
+    place: Place,
     grace: Option<Duration>,
     data: Option<u64>,
 }
@@ -34,8 +43,8 @@ pub struct StudyBuilder {
 impl StudyBuilder {
     pub(crate) fn new(name: String, direction: Direction) -> Self {
         let sampler = Arc::new(RandomSearch);
-        let (seed, pruner, journal, grace, data) = (None, None, None, None, None);
-        Self { name, direction, seed, sampler, pruner, journal, grace, data }
+        let (seed, pruner, place, grace, data) = (None, None, Place::Memory, None, None);
+        Self { name, direction, seed, sampler, pruner, place, grace, data }
     }
 
     /// Sets the seed of all draws. A study that is continued has one already: none or the same will
@@ -57,11 +66,19 @@ impl StudyBuilder {
     /// Keeps the study in a journal file, which Optuna reads and writes as well, and continues the
     /// study of that name if the file has it.
     pub fn journal(self, path: impl AsRef<Path>) -> Self {
-        Self { journal: Some(path.as_ref().to_owned()), ..self }
+        Self { place: Place::Journal(path.as_ref().to_owned()), ..self }
+    }
+
+    /// Keeps the study in Optuna's storage service at `url`, such as `http://host:13000`: its proxy in
+    /// front of a database, where workers on many machines and Optuna itself share it. A service that
+    /// cannot be reached is tried again for a minute.
+    #[cfg(feature = "grpc")]
+    pub fn service(self, url: impl Into<String>) -> Self {
+        Self { place: Place::Service(url.into()), ..self }
     }
 
     /// Sets how long a writer of the journal may hold its lock and do nothing before it is taken for
-    /// dead (30 seconds, as for Optuna).
+    /// dead (30 seconds, as for Optuna). In a service, the same holds for whoever runs a trial.
     pub fn grace(self, grace: Duration) -> Self {
         Self { grace: Some(grace), ..self }
     }
@@ -75,16 +92,18 @@ impl StudyBuilder {
     /// Opens the study.
     ///
     /// # Errors
-    /// If the journal cannot be read or written, or its study of that name has another direction, or
+    /// If the journal or the service cannot be read or written, or its study of that name has another direction, or
     /// several, or another seed.
     pub fn open(self) -> Result<Study> {
-        let mut storage = match &self.journal {
-            Some(path) => Storage::open(path, self.grace)?,
-            None => Storage::in_memory(),
+        let mut storage = match &self.place {
+            Place::Memory => Storage::in_memory(),
+            Place::Journal(path) => Storage::open(path, self.grace)?,
+            #[cfg(feature = "grpc")]
+            Place::Service(url) => Storage::at(url, &self.name, self.grace)?,
         };
         let (name, directions) = (self.name.clone(), vec![self.direction]);
         let (wanted, origin) = (self.seed.unwrap_or(0), Origin::here(self.data).to_json());
-        storage.write(true, |storage| {
+        storage.write(Need::Decide, |storage| {
             let mut ops = Vec::new();
             let found = storage.replay().find(&name);
             let study = found.map_or(storage.replay().studies.len(), |(study, _)| study) as u64;

@@ -13,7 +13,7 @@ use crate::search::pruner::Pruner;
 use crate::search::record::{Direction, State, TrialRecord};
 use crate::search::sampler::{Ask, Sampler};
 use crate::search::storage::worker::WORKER;
-use crate::search::storage::{Event, Op, Storage, StudyState, time};
+use crate::search::storage::{Event, Need, Op, Storage, StudyState, time};
 use crate::search::trial::Trial;
 
 #[derive(Debug)]
@@ -75,6 +75,16 @@ pub(crate) enum Next<'a> {
     /// To wait for others.
     Wait,
     /// Nothing.
+    Done,
+}
+
+/// What a worker decides to do.
+enum Plan {
+    /// To run this trial, which is there already.
+    Take(u64),
+    /// To run a new one.
+    New,
+    Wait,
     Done,
 }
 
@@ -158,7 +168,7 @@ impl Study {
         let fixed = params.iter().map(|(name, value)| ((*name).to_owned(), write_value(value)));
         let mut trial = TrialRecord::new(0, State::Waiting);
         trial.system_attrs.insert(FIXED.to_owned(), Json::Object(fixed.collect()));
-        self.write(true, |_, study| {
+        self.write(Need::Keep, |_, study| {
             let op = Op::CreateTrial { study, trial: Box::new(trial) };
             vec![op]
         })?;
@@ -188,58 +198,68 @@ impl Study {
 
     /// A trial of a dead worker, one that was asked for, or a new one below `limit`.
     pub(crate) fn next(&self, limit: u64) -> Result<Next<'_>> {
-        let (mut chosen, mut wait) = (None, false);
-        self.write(true, |storage, study| {
-            let Some(Some(state)) = storage.replay().studies.get(self.index) else {
-                return Vec::new();
+        loop {
+            let mut plan = Plan::Done;
+            let (created, lost) = self.write(Need::Decide, |storage, study| {
+                let (planned, ops) = self.plan(storage, study, limit);
+                plan = planned;
+                ops
+            })?;
+            let id = match plan {
+                // Somebody took it who knows nothing of our lock: there may be others.
+                _ if lost => continue,
+                Plan::Take(id) => Some(id),
+                Plan::New => created,
+                Plan::Wait => return Ok(Next::Wait),
+                Plan::Done => return Ok(Next::Done),
             };
-            let trials = &state.trials;
-            let worker = || Json::from(storage.worker());
-            let claim = |trial: u64| {
-                let key = WORKER.to_owned();
-                Op::TrialAttr { trial, user: false, key, value: worker() }
-            };
-            for &number in &trials.unfinished {
-                let trial = &trials.all[number as usize];
-                let id = state.ids[number as usize];
-                let owner = trial.system_attrs.get(WORKER).and_then(Json::as_str);
-                if trial.state == State::Waiting {
-                    chosen = Some((number, id));
-                    let (state, time) = (State::Running, Some(time::now()));
-                    return vec![Op::State { trial: id, state, value: None, time }, claim(id)];
-                }
-                if owner.is_some_and(|owner| storage.is_dead(owner)) {
-                    chosen = Some((number, id));
-                    return vec![claim(id)];
-                }
-            }
-            let number = trials.all.len() as u64;
-            if number >= limit {
-                // Those of other processes may have to be taken over yet; ours end without us.
-                let owners =
-                    trials.unfinished.iter().map(|&n| &trials.all[n as usize].system_attrs);
-                let mut owners = owners.filter_map(|attrs| attrs.get(WORKER)?.as_str());
-                wait = owners.any(|owner| owner != storage.worker());
-                return Vec::new();
-            }
-            let needed = self.sampler.waits_for(number);
-            if trials.unfinished.range(..needed).next().is_some() {
-                wait = true;
-                return Vec::new();
-            }
-            chosen = Some((number, storage.replay().trial_count()));
-            let mut trial = TrialRecord::new(number, State::Running);
-            trial.started = Some(time::now());
-            trial.system_attrs.insert(WORKER.to_owned(), worker());
-            vec![Op::CreateTrial { study, trial: Box::new(trial) }]
-        })?;
-        let Some((number, id)) = chosen else {
-            return Ok(if wait { Next::Wait } else { Next::Done });
+            let inner = self.lock();
+            let state = inner.study(self.index)?;
+            let number = id.and_then(|id| state.ids.binary_search(&id).ok());
+            let record = number.and_then(|number| Some((id?, state.trials.all.get(number)?)));
+            let (id, record) =
+                record.ok_or_else(|| Error::argument("new trial", "kept", "lost"))?;
+            return Ok(Next::Run(Box::new(Trial::new(self, id, record.clone()))));
+        }
+    }
+
+    /// What to do next, and what to write for it.
+    fn plan(&self, storage: &Storage, study: u64, limit: u64) -> (Plan, Vec<Op>) {
+        let Some(Some(state)) = storage.replay().studies.get(self.index) else {
+            return (Plan::Done, Vec::new());
         };
-        let inner = self.lock();
-        let record = inner.study(self.index)?.trials.all.get(number as usize).cloned();
-        let record = record.ok_or_else(|| Error::argument("new trial", "kept", "lost"))?;
-        Ok(Next::Run(Box::new(Trial::new(self, id, record))))
+        let trials = &state.trials;
+        let worker = || Json::from(storage.worker());
+        for &number in &trials.unfinished {
+            let trial = &trials.all[number as usize];
+            let id = state.ids[number as usize];
+            let (key, value) = (WORKER.to_owned(), worker());
+            let claim = Op::TrialAttr { trial: id, user: false, key, value };
+            if trial.state == State::Waiting {
+                let (state, time) = (State::Running, Some(time::now()));
+                let begin = Op::State { trial: id, state, value: None, time };
+                return (Plan::Take(id), vec![claim, begin]);
+            }
+            if storage.is_abandoned(id, trial) {
+                return (Plan::Take(id), vec![claim]);
+            }
+        }
+        let number = trials.all.len() as u64;
+        if number >= limit {
+            // Those of other processes may have to be taken over yet; ours end without us.
+            let owners = trials.unfinished.iter().map(|&n| &trials.all[n as usize].system_attrs);
+            let mut owners = owners.filter_map(|attrs| attrs.get(WORKER)?.as_str());
+            let wait = owners.any(|owner| owner != storage.worker());
+            return (if wait { Plan::Wait } else { Plan::Done }, Vec::new());
+        }
+        let needed = self.sampler.waits_for(number);
+        if trials.unfinished.range(..needed).next().is_some() {
+            return (Plan::Wait, Vec::new());
+        }
+        let mut trial = TrialRecord::new(number, State::Running);
+        trial.started = Some(time::now());
+        trial.system_attrs.insert(WORKER.to_owned(), worker());
+        (Plan::New, vec![Op::CreateTrial { study, trial: Box::new(trial) }])
     }
 
     /// Waits until a trial may have ended, in this process or another.
@@ -278,16 +298,16 @@ impl Study {
             let value = distribution.value(kept).as_f64().into();
             ops.push(Op::TrialAttr { trial: id, user: true, key: name.to_owned(), value });
         }
-        let events = inner.storage.write(false, |_| ops)?;
-        inner.judge(self.index, events, u64::MAX);
+        let written = inner.storage.write(Need::Note, |_| ops)?;
+        inner.judge(self.index, written.events, u64::MAX);
         Ok(kept)
     }
 
     /// Writes records of a trial; whether the pruner wants it to stop.
-    pub(crate) fn note(&self, number: u64, sync: bool, ops: Vec<Op>) -> Result<bool> {
+    pub(crate) fn note(&self, number: u64, need: Need, ops: Vec<Op>) -> Result<bool> {
         let mut inner = self.lock();
-        let events = inner.storage.write(sync, |_| ops)?;
-        let stop = inner.judge(self.index, events, number);
+        let written = inner.storage.write(need, |_| ops)?;
+        let stop = inner.judge(self.index, written.events, number);
         self.ended.notify_all();
         Ok(stop)
     }
@@ -298,7 +318,8 @@ impl Study {
     /// If the journal cannot be written.
     pub fn note_attr(&self, key: &str, value: Json) -> Result<()> {
         let key = key.to_owned();
-        self.write(true, |_, study| vec![Op::StudyAttr { study, user: true, key, value }])
+        self.write(Need::Keep, |_, study| vec![Op::StudyAttr { study, user: true, key, value }])
+            .map(drop)
     }
 
     /// What was noted about the study.
@@ -307,14 +328,22 @@ impl Study {
     /// If the journal cannot be read.
     pub fn attr(&self, key: &str) -> Result<Option<Json>> {
         self.look(|_| ())?;
+        self.lock().storage.refresh()?;
         Ok(self.lock().study(self.index)?.user_attrs.get(key).cloned())
     }
 
-    fn write(&self, sync: bool, decide: impl FnOnce(&Storage, u64) -> Vec<Op>) -> Result<()> {
+    /// Writes what `decide` says; gives the storage's number of a trial that was made, and whether
+    /// someone else was faster.
+    fn write(
+        &self,
+        need: Need,
+        decide: impl FnOnce(&Storage, u64) -> Vec<Op>,
+    ) -> Result<(Option<u64>, bool)> {
         let mut inner = self.lock();
-        let events = inner.storage.write(sync, |storage| decide(storage, self.index as u64))?;
-        inner.judge(self.index, events, u64::MAX);
-        inner.study(self.index).map(drop)
+        let written = inner.storage.write(need, |storage| decide(storage, self.index as u64))?;
+        inner.judge(self.index, written.events, u64::MAX);
+        inner.study(self.index)?;
+        Ok((written.created, written.lost))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -8,7 +8,7 @@ use crate::search::record::{FAILURE, State, TrialRecord};
 use crate::search::sampler::keyed;
 use crate::search::space::Space;
 use crate::search::storage::op::keep_value;
-use crate::search::storage::{Op, time};
+use crate::search::storage::{Need, Op, time};
 use crate::search::study::{FIXED, Study};
 
 /// A trial while it runs.
@@ -209,7 +209,7 @@ impl<'a> Trial<'a> {
         if self.again {
             return Ok(());
         }
-        match self.study.note(self.record.number, false, vec![op])? {
+        match self.study.note(self.record.number, Need::Note, vec![op])? {
             true => Err(Error::Pruned { step }),
             false => Ok(()),
         }
@@ -226,7 +226,7 @@ impl<'a> Trial<'a> {
             return Ok(());
         }
         let op = Op::TrialAttr { trial: self.id, user: true, key: key.to_owned(), value };
-        self.study.note(self.record.number, false, vec![op]).map(drop)
+        self.study.note(self.record.number, Need::Note, vec![op]).map(drop)
     }
 
     /// Writes down how it ended.
@@ -247,6 +247,6 @@ impl<'a> Trial<'a> {
             ops.push(Op::TrialAttr { trial: self.id, user: true, key, value });
         }
         ops.push(Op::State { trial: self.id, state, value, time: Some(time::now()) });
-        self.study.note(self.record.number, true, ops).map(drop)
+        self.study.note(self.record.number, Need::Keep, ops).map(drop)
     }
 }

@@ -7,5 +7,7 @@ mod population;
 mod runner;
 mod samplers;
 mod schedulers;
+#[cfg(feature = "grpc")]
+mod service;
 mod space;
 mod understanding;

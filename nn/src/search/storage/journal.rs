@@ -9,9 +9,6 @@ use super::lock::Lock;
 use super::op::Op;
 use crate::error::{Error, Result};
 
-/// Optuna's grace period: a lock is broken when nothing happened for so long.
-pub(crate) const GRACE: Duration = Duration::from_secs(30);
-
 /// A journal and how far it was read.
 #[derive(Debug)]
 pub(crate) struct Journal {

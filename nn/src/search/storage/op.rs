@@ -57,7 +57,7 @@ pub(crate) enum Op {
 const STATES: [State; 5] =
     [State::Running, State::Complete, State::Pruned, State::Failed, State::Waiting];
 
-fn code(state: State) -> usize {
+pub(crate) fn code(state: State) -> usize {
     STATES.iter().position(|&other| other == state).unwrap_or(0)
 }
 
@@ -202,7 +202,11 @@ fn list<'a>(record: &'a Json, field: &str) -> Result<&'a Vec<Json>, String> {
 }
 
 fn read_state(state: Option<&Json>) -> Result<State, String> {
-    let code = state.and_then(Json::as_u64).ok_or("no state")?;
+    state_of(state.and_then(Json::as_u64).ok_or("no state")?)
+}
+
+/// The state with that number.
+pub(crate) fn state_of(code: u64) -> Result<State, String> {
     STATES.get(code as usize).copied().ok_or_else(|| format!("state {code}"))
 }
 
@@ -257,7 +261,7 @@ fn read_trial(record: &Json) -> Result<TrialRecord, String> {
 }
 
 /// The name and the distribution as they stand in a journal.
-fn write_distribution(param: &Param) -> (String, String) {
+pub(crate) fn write_distribution(param: &Param) -> (String, String) {
     let float = |low: f64, high: f64, log: bool, step: Option<f64>| {
         let attributes = json!({"step": step, "low": low, "high": high, "log": log});
         json!({"name": "FloatDistribution", "attributes": attributes})
@@ -304,7 +308,7 @@ fn read_choice(json: &Json) -> Result<Choice, String> {
     })
 }
 
-fn read_param(name: &str, distribution: &str, kept: f64) -> Result<Param, String> {
+pub(crate) fn read_param(name: &str, distribution: &str, kept: f64) -> Result<Param, String> {
     let json = json::read(distribution).map_err(|error| error.to_string())?;
     let attributes = json.get("attributes").ok_or("a distribution without attributes")?;
     let log = attributes.get("log").and_then(Json::as_bool).unwrap_or(false);

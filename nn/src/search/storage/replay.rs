@@ -20,6 +20,15 @@ pub(crate) struct StudyState {
     pub(crate) ids: Vec<u64>,
 }
 
+impl StudyState {
+    /// Without trials.
+    pub(crate) fn new(name: String, directions: Vec<Direction>) -> Self {
+        let first = directions.first().copied().unwrap_or(Direction::Minimize);
+        let (user_attrs, system_attrs) = (BTreeMap::new(), BTreeMap::new());
+        Self { name, directions, user_attrs, system_attrs, trials: Trials::new(first), ids: vec![] }
+    }
+}
+
 /// Something a pruner wants to know.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Event {
@@ -54,15 +63,7 @@ impl Replay {
         match op {
             Op::CreateStudy { name, directions } => {
                 if self.find(&name).is_none() {
-                    let first = directions.first().copied().unwrap_or(Direction::Minimize);
-                    self.studies.push(Some(StudyState {
-                        name,
-                        directions,
-                        user_attrs: BTreeMap::new(),
-                        system_attrs: BTreeMap::new(),
-                        trials: Trials::new(first),
-                        ids: Vec::new(),
-                    }));
+                    self.studies.push(Some(StudyState::new(name, directions)));
                 }
                 None
             }
@@ -152,6 +153,54 @@ impl Replay {
             _ => {}
         }
         None
+    }
+
+    /// Whether this differs from what is known of the trial of that number.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn differs(&self, study: usize, trial: &TrialRecord) -> bool {
+        let state = self.studies.get(study).and_then(Option::as_ref);
+        let known = state.and_then(|state| state.trials.all.get(trial.number as usize));
+        known.is_none_or(|known| known != trial)
+    }
+
+    /// Takes in a trial as a service knows it now. One that leaves a gap behind those before comes
+    /// again with the next look; one that has ended changes no more.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn absorb(
+        &mut self,
+        study: usize,
+        id: u64,
+        trial: TrialRecord,
+    ) -> Vec<(usize, Event)> {
+        let Some(state) = self.studies.get_mut(study).and_then(Option::as_mut) else {
+            return Vec::new();
+        };
+        let (number, known) = (trial.number, state.trials.all.len() as u64);
+        if number == known {
+            state.ids.push(id);
+            state.trials.all.push(TrialRecord::new(number, State::Waiting));
+            state.trials.unfinished.insert(number);
+        }
+        let Some(old) = state.trials.all.get_mut(number as usize) else { return Vec::new() };
+        if old.state.is_finished() {
+            return Vec::new();
+        }
+        let is_new = |(step, value): &(&i64, &f64)| {
+            old.reports.get(step).is_none_or(|old| old.to_bits() != value.to_bits())
+        };
+        let report = |(&step, &value)| (study, Event::Report { trial: number, step, value });
+        let mut events: Vec<_> = trial.reports.iter().filter(is_new).map(report).collect();
+        for param in &trial.params {
+            let known = state.trials.distributions.entry(param.name.clone());
+            known.or_insert_with(|| param.distribution.clone());
+        }
+        let finished = trial.state.is_finished();
+        *old = trial;
+        if finished {
+            state.trials.note_end(number);
+            events.push((study, Event::End { trial: number }));
+        }
+        events
     }
 
     /// The trial with the storage's number `id`, if it has not ended and its study is still there.
