@@ -3,6 +3,7 @@
 mod common;
 mod crash;
 mod journal;
+mod panda;
 mod population;
 mod runner;
 mod samplers;

@@ -1,7 +1,7 @@
 //! A study as one HTML file that needs nothing else: no scripts, no fonts, no network.
 
 mod charts;
-mod svg;
+pub(super) mod svg;
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ const TABLE: usize = 20;
 /// Failures that are listed.
 const FAILURES: usize = 50;
 
-const STYLE: &str = "\
+pub(super) const STYLE: &str = "\
 :root{color-scheme:light dark;font:15px/1.45 system-ui,sans-serif}\
 body{max-width:980px;margin:2em auto;padding:0 1em}\
 h1,h2{font-weight:600}h2{margin-top:1.6em;font-size:1.15em}\

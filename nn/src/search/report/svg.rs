@@ -5,8 +5,8 @@ use std::fmt::{Display, Write};
 use crate::search::distribution::{Choice, Distribution, Value};
 
 /// The drawing's size and the frame within it.
-pub(super) const WIDTH: f64 = 460.0;
-pub(super) const HEIGHT: f64 = 280.0;
+pub(in crate::search) const WIDTH: f64 = 460.0;
+pub(in crate::search) const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
@@ -14,7 +14,7 @@ const BOTTOM: f64 = 40.0;
 
 /// Text in which nothing is markup: `&`, brackets and quotes become references, and control
 /// characters, which no document may hold, a mark of their own.
-pub(super) fn escape(text: &str) -> String {
+pub(in crate::search) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -31,7 +31,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// A number in a few characters.
-pub(super) fn short(value: f64) -> String {
+pub(in crate::search) fn short(value: f64) -> String {
     let size = value.abs();
     match size {
         0.0 => "0".to_owned(),
@@ -47,7 +47,7 @@ pub(super) fn short(value: f64) -> String {
     }
 }
 
-pub(super) fn show(value: &Value) -> String {
+pub(in crate::search) fn show(value: &Value) -> String {
     match value {
         Value::Float(value) | Value::Choice(Choice::Float(value)) => short(*value),
         other => other.to_string(),
@@ -55,7 +55,7 @@ pub(super) fn show(value: &Value) -> String {
 }
 
 /// Where values lie along one side of a frame, from 0 to 1, and what is written there.
-pub(super) struct Axis {
+pub(in crate::search) struct Axis {
     label: String,
     ticks: Vec<(f64, String)>,
     low: f64,
@@ -64,7 +64,7 @@ pub(super) struct Axis {
 
 impl Axis {
     /// For the finite ones of these values, with a little room around.
-    pub(super) fn over(label: &str, values: impl Iterator<Item = f64>) -> Self {
+    pub(in crate::search) fn over(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = values
             .filter(|value| value.is_finite())
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
@@ -78,7 +78,7 @@ impl Axis {
     }
 
     /// For positions of a hyperparameter, with its values written at them.
-    pub(super) fn scale(label: &str, range: &Distribution) -> Self {
+    pub(in crate::search) fn scale(label: &str, range: &Distribution) -> Self {
         let cells = range.cells().filter(|&cells| cells <= 6);
         let places: Vec<f64> = match cells {
             Some(cells) => (0..cells).map(|i| (i as f64 + 0.5) / cells as f64).collect(),
@@ -95,14 +95,14 @@ impl Axis {
 }
 
 /// A drawing under way.
-pub(super) struct Frame {
+pub(in crate::search) struct Frame {
     x: Axis,
     y: Axis,
     body: String,
 }
 
 impl Frame {
-    pub(super) fn new(x: Axis, y: Axis) -> Self {
+    pub(in crate::search) fn new(x: Axis, y: Axis) -> Self {
         Self { x, y, body: String::new() }
     }
 
@@ -117,7 +117,7 @@ impl Frame {
     }
 
     /// A dot with a text that shows under the pointer.
-    pub(super) fn dot(&mut self, (x, y): (f64, f64), color: &str, title: &dyn Display) {
+    pub(in crate::search) fn dot(&mut self, (x, y): (f64, f64), color: &str, title: &dyn Display) {
         let ((x, y), title) = (self.at(x, y), escape(&title.to_string()));
         self.add(format_args!(
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\" fill=\"{color}\"><title>{title}</title>\
@@ -125,7 +125,12 @@ impl Frame {
         ));
     }
 
-    pub(super) fn line(&mut self, points: &[(f64, f64)], color: &str, title: &dyn Display) {
+    pub(in crate::search) fn line(
+        &mut self,
+        points: &[(f64, f64)],
+        color: &str,
+        title: &dyn Display,
+    ) {
         let title = escape(&title.to_string());
         let place = |&(x, y): &(f64, f64)| {
             let (x, y) = self.at(x, y);
@@ -141,7 +146,7 @@ impl Frame {
     }
 
     /// A filled rectangle between two corners.
-    pub(super) fn area(&mut self, from: (f64, f64), to: (f64, f64), color: &str) {
+    pub(in crate::search) fn area(&mut self, from: (f64, f64), to: (f64, f64), color: &str) {
         let ((x0, y0), (x1, y1)) = (self.at(from.0, from.1), self.at(to.0, to.1));
         let (width, height) = (x1 - x0, y0 - y1);
         self.add(format_args!(
@@ -150,7 +155,7 @@ impl Frame {
         ));
     }
 
-    pub(super) fn finish(mut self) -> String {
+    pub(in crate::search) fn finish(mut self) -> String {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
         let mut axes = String::new();
         for (part, text) in std::mem::take(&mut self.x.ticks) {
@@ -178,7 +183,7 @@ impl Frame {
 }
 
 /// From blue, good, over grey to orange.
-pub(super) fn shade(part: f64) -> String {
+pub(in crate::search) fn shade(part: f64) -> String {
     let part = part.clamp(0.0, 1.0);
     let mix = |good: f64, middle: f64, bad: f64| {
         let value = if part < 0.5 {
