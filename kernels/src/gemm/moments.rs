@@ -51,6 +51,11 @@ impl ColumnMoments {
         &self.m2
     }
 
+    /// All of each column, for those who go on from them.
+    pub(crate) fn columns(&self) -> &[Moment] {
+        &self.partials[..self.mean.len()]
+    }
+
     /// Makes room for the partial results of a C of `shape`.
     fn begin(&mut self, [rows, cols]: [usize; 2]) -> Result<Partials> {
         let blocks = rows.div_ceil(BLOCK_ROWS);

@@ -3,6 +3,7 @@
 mod case;
 mod examples;
 mod large;
+mod moments;
 
 use case::{Case, Numbers, close, rectified};
 use tilewise_kernels::{

@@ -7,8 +7,9 @@ use super::tall::{Block, ChunkPlan, ChunkSums, Chunks};
 use super::{Affine, BatchNormDims, BatchStats, GRAIN, Share, check_epsilon, strip_width};
 use crate::buffer::with_zeros;
 use crate::dispatch::outgrows_cache;
-use crate::error::Result;
+use crate::error::{Result, check_len};
 use crate::exec::Exec;
+use crate::gemm::ColumnMoments;
 use crate::ops::reduce::columns::Panel;
 use crate::ops::reduce::moments::{BlockSums, Moment, StripMoments};
 use crate::ops::reduce::runs::{Runs, moment};
@@ -40,6 +41,7 @@ pub struct BatchNormForward<'a, T> {
     affine: Affine<'a, T>,
     epsilon: T,
     relu: bool,
+    moments: Option<&'a ColumnMoments>,
 }
 
 impl<'a, T: Float> BatchNormForward<'a, T> {
@@ -53,7 +55,7 @@ impl<'a, T: Float> BatchNormForward<'a, T> {
         dims.check_training()?;
         affine.check(dims.channels)?;
         check_epsilon(epsilon)?;
-        Ok(Self { x, dims, affine, epsilon, relu: false })
+        Ok(Self { x, dims, affine, epsilon, relu: false, moments: None })
     }
 
     /// Whether negative outputs become 0 in the same pass.
@@ -62,21 +64,39 @@ impl<'a, T: Float> BatchNormForward<'a, T> {
         Self { relu, ..self }
     }
 
+    /// Takes the statistics from the product that wrote `x`
+    /// ([`run_with_moments`](crate::Gemm::run_with_moments)) instead of reading `x` for them: rows of
+    /// features only, and the `moments` of exactly these. The bits are those of statistics taken here, but
+    /// for a single channel and for batches beyond a megabyte, whose values are merged in another order.
+    #[must_use]
+    pub fn moments(self, moments: &'a ColumnMoments) -> Self {
+        Self { moments: Some(moments), ..self }
+    }
+
     /// Writes `y` and `stats`.
     ///
     /// # Errors
-    /// If a length does not fit, or `TILEWISE_MAX_ISA` holds an unknown name.
+    /// If a length does not fit, there are [`moments`](Self::moments) of other columns or of images, or `TILEWISE_MAX_ISA` holds an unknown name.
     pub fn run(self, y: &mut [T], stats: &mut BatchStats<T>, exec: Exec) -> Result<()> {
         (T::compiled().batch_norm_forward)(self, y, stats, exec)
     }
 
     pub(crate) fn execute(self, y: &mut [T], stats: &mut BatchStats<T>, exec: Exec) -> Result<()> {
-        let Self { x, dims, affine, epsilon, relu } = self;
+        let Self { x, dims, affine, epsilon, relu, moments } = self;
         dims.check("batch norm output", y.len())?;
         stats.check(dims.channels)?;
         let isa = exec.path()?;
+        if let Some(moments) = moments {
+            check_len("batch norm moments: channels", dims.channels, moments.mean().len())?;
+            check_len("batch norm moments: positions", 1, dims.inner)?;
+        }
         if dims.channels == 0 {
             return Ok(());
+        }
+        if let Some(moments) = moments {
+            let (count, mut stats) = (dims.outer as f64, StatsMut::new(stats, epsilon));
+            isa.run(Known { moments, count, stats: &mut stats });
+            return Tall { x, dims, affine, relu }.normalise(y, &stats, exec);
         }
         let dims = dims.flattened();
         let stats = StatsMut::new(stats, epsilon);
@@ -235,7 +255,7 @@ struct Tall<'a, T> {
 
 impl<T: Float> Tall<'_, T> {
     fn run(self, y: &mut [T], mut stats: StatsMut<'_, T>, exec: Exec) -> Result<()> {
-        let Self { x, dims, affine, relu } = self;
+        let dims = self.dims;
         let isa = exec.path()?;
         let (size, plan) = (dims.channels * PARTIAL, ChunkPlan::new(dims.outer));
         with_zeros(plan.count() * size, |partials: &mut [f64]| {
@@ -243,6 +263,13 @@ impl<T: Float> Tall<'_, T> {
             exec.threads().divide(work, plan.grain(dims.channels), &|piece| isa.run(piece));
             isa.run(Merge { plan, partials, stats: &mut stats });
         });
+        self.normalise(y, &stats, exec)
+    }
+
+    /// Writes the output with known statistics.
+    fn normalise(self, y: &mut [T], stats: &StatsMut<'_, T>, exec: Exec) -> Result<()> {
+        let Self { x, dims, affine, relu } = self;
+        let isa = exec.path()?;
         let (streams, lines) = (outgrows_cache(size_of_val(y)), stats.lines(affine));
         let work = Rows { x, y, channels: dims.channels, lines, relu, streams };
         exec.threads().divide(work, GRAIN.div_ceil(dims.channels), &|piece| isa.run(piece));
@@ -291,6 +318,22 @@ impl<T: Float> Kernel<T> for Merge<'_, '_, T> {
             }
             self.stats.write(simd, c, &[all], count);
         }
+    }
+}
+
+/// Statistics that were taken with the product that wrote the batch.
+struct Known<'a, 'b, T> {
+    moments: &'a ColumnMoments,
+    count: f64,
+    stats: &'a mut StatsMut<'b, T>,
+}
+
+impl<T: Float> Kernel<T> for Known<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        self.stats.write(simd, 0, self.moments.columns(), self.count);
     }
 }
 

@@ -60,6 +60,8 @@ pub use norm::{GlobalNorm, clip_factor, global_norm};
 pub use options::{StateRounding, StepOptions};
 pub use state::State;
 
+use std::fmt::Display;
+
 use crate::error::{Error, Result, check_len};
 use crate::simd::{Float, Simd};
 
@@ -76,10 +78,13 @@ fn check_lengths<T, M, const N: usize>(
     tensor: &StepTensor<'_, T, N, M>,
 ) -> Result<()> {
     let StepTensor { params, grads, state } = tensor;
-    check_len(&format!("{what} gradients"), params.len(), grads.len())?;
-    names.iter().zip(state).try_for_each(|(name, state)| {
-        check_len(&format!("{what} {name}"), params.len(), state.len())
-    })
+    // Names are put together where there is an error only: steady use allocates nothing.
+    let check = |name: &str, got: usize| match got == params.len() {
+        true => Ok(()),
+        false => check_len(&format!("{what} {name}"), params.len(), got),
+    };
+    check("gradients", grads.len())?;
+    names.iter().zip(state).try_for_each(|(name, state)| check(name, state.len()))
 }
 
 /// Checks a learning rate or a weight decay.
@@ -95,13 +100,13 @@ fn check_beta(what: &str, beta: f64) -> Result<()> {
 /// Checks the term that keeps a quotient finite; it must not vanish in the parameters' type.
 fn check_epsilon<T: Float>(what: &str, epsilon: f64) -> Result<()> {
     let rounded = T::from_f64(epsilon);
-    let expected = format!("a finite value above 0 in {}", T::NAME);
+    let expected = format_args!("a finite value above 0 in {}", T::NAME);
     check(rounded.is_finite() && rounded > T::ZERO, what, expected, epsilon)
 }
 
-fn check(holds: bool, what: &str, expected: impl std::fmt::Display, got: f64) -> Result<()> {
+fn check(holds: bool, what: impl Display, expected: impl Display, got: f64) -> Result<()> {
     if holds {
         return Ok(());
     }
-    Err(Error::value(what, expected, got))
+    Err(Error::value(what.to_string(), expected, got))
 }

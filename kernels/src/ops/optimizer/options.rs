@@ -55,11 +55,11 @@ impl StepOptions {
     /// The options, if they are in their domains.
     pub(super) fn prepare<T: Float>(&self, what: &str) -> Result<Prepared<T>> {
         let factor = T::from_f64(self.factor);
-        let expected = format!("a finite value in {}", T::NAME);
-        check(factor.is_finite(), &format!("{what} gradient factor"), expected, self.factor)?;
+        let expected = format_args!("a finite value in {}", T::NAME);
+        check(factor.is_finite(), format_args!("{what} gradient factor"), expected, self.factor)?;
         let limit = T::from_f64(self.limit);
-        let expected = format!("a value above 0 in {}", T::NAME);
-        check(limit > T::ZERO, &format!("{what} gradient limit"), expected, self.limit)?;
+        let expected = format_args!("a value above 0 in {}", T::NAME);
+        check(limit > T::ZERO, format_args!("{what} gradient limit"), expected, self.limit)?;
         let noise = match self.rounding {
             StateRounding::Nearest => None,
             StateRounding::Stochastic { seed, step } => Some(mix(mix(seed) ^ step)),
