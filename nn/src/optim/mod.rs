@@ -41,6 +41,12 @@ pub trait Optimizer<T: Float> {
     /// to be clipped by their norm are not finite. Nothing is moved then.
     fn update_all(&self, parameters: &mut [Stepped<'_, T>], step: u64, exec: Exec) -> Result<()>;
 
+    /// Whether moving all parameters is moving each as soon as its gradient is there; not so where
+    /// gradients are clipped by the norm of all together. Nothing is promised by default.
+    fn separable(&self) -> bool {
+        false
+    }
+
     /// Moves one `parameter` as if it were all of a model.
     ///
     /// # Errors

@@ -58,6 +58,10 @@ impl<T: Float> Optimizer<T> for Sgd {
         usize::from(self.momentum.is_some())
     }
 
+    fn separable(&self) -> bool {
+        self.settings.clip_norm.is_none()
+    }
+
     fn update_all(&self, parameters: &mut [Stepped<'_, T>], _: u64, exec: Exec) -> Result<()> {
         let lr = self.learning_rate;
         let Some((beta, form)) = self.momentum else {
@@ -124,6 +128,10 @@ impl<T: Float> Optimizer<T> for RmsProp {
         1
     }
 
+    fn separable(&self) -> bool {
+        self.settings.clip_norm.is_none()
+    }
+
     fn update_all(&self, parameters: &mut [Stepped<'_, T>], _: u64, exec: Exec) -> Result<()> {
         self.settings.apply(parameters, exec, |group, options, tensors| {
             let (lr, weight_decay) = (self.rule.lr * group.rate, group.decay);
@@ -171,6 +179,10 @@ impl Adagrad {
 impl<T: Float> Optimizer<T> for Adagrad {
     fn slots(&self) -> usize {
         1
+    }
+
+    fn separable(&self) -> bool {
+        self.settings.clip_norm.is_none()
     }
 
     fn update_all(&self, parameters: &mut [Stepped<'_, T>], _: u64, exec: Exec) -> Result<()> {
@@ -238,6 +250,10 @@ impl Adam {
 impl<T: Float> Optimizer<T> for Adam {
     fn slots(&self) -> usize {
         2
+    }
+
+    fn separable(&self) -> bool {
+        self.settings.clip_norm.is_none()
     }
 
     fn update_all(&self, parameters: &mut [Stepped<'_, T>], step: u64, exec: Exec) -> Result<()> {

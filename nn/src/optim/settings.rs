@@ -70,23 +70,15 @@ impl Settings {
         run: impl Fn(Group, StepOptions, &mut [StepTensor<'_, T, N>]) -> Result<()>,
     ) -> Result<()> {
         let options = self.options(parameters, exec)?;
+        // Plans move one parameter at a time, and allocate nothing.
+        if let [only] = parameters {
+            let (group, tensor) = self.grouped(only)?;
+            return run(group, options, &mut [tensor]);
+        }
         let count = parameters.len();
         let mut groups: Vec<(Group, Vec<_>)> = Vec::with_capacity(2);
-        for Stepped { parameter, state, rate } in parameters {
-            let slots = state.len();
-            let Ok(state) = <&mut [Vec<T>; N]>::try_from(&mut **state) else {
-                let expected = format!("{N} vectors for each parameter");
-                return Err(Error::shape("state of the optimizer", expected, slots));
-            };
-            let decay = if self.decay_everything { 1.0 } else { parameter.decay };
-            check_factor("learning rate", *rate * parameter.rate, parameter.name)?;
-            check_factor("weight decay", decay, parameter.name)?;
-            let group = Group { rate: *rate * parameter.rate, decay: self.decay * decay };
-            let tensor = StepTensor {
-                params: &mut parameter.value,
-                grads: &parameter.gradient,
-                state: state.each_mut().map(Vec::as_mut_slice),
-            };
+        for stepped in parameters {
+            let (group, tensor) = self.grouped(stepped)?;
             match groups.iter_mut().find(|(other, _)| *other == group) {
                 Some((_, tensors)) => tensors.push(tensor),
                 None => {
@@ -98,6 +90,28 @@ impl Settings {
         }
         // Settings outside their domain are errors for every group, so that the first finds them.
         groups.iter_mut().try_for_each(|(group, tensors)| run(*group, options, tensors))
+    }
+
+    /// One parameter as the kernels take it, and the group that it belongs to.
+    fn grouped<'a, T: Float, const N: usize>(
+        self,
+        Stepped { parameter, state, rate }: &'a mut Stepped<'_, T>,
+    ) -> Result<(Group, StepTensor<'a, T, N>)> {
+        let slots = state.len();
+        let Ok(state) = <&mut [Vec<T>; N]>::try_from(&mut **state) else {
+            let expected = format!("{N} vectors for each parameter");
+            return Err(Error::shape("state of the optimizer", expected, slots));
+        };
+        let decay = if self.decay_everything { 1.0 } else { parameter.decay };
+        check_factor("learning rate", *rate * parameter.rate, parameter.name)?;
+        check_factor("weight decay", decay, parameter.name)?;
+        let group = Group { rate: *rate * parameter.rate, decay: self.decay * decay };
+        let tensor = StepTensor {
+            params: &mut parameter.value,
+            grads: &parameter.gradient,
+            state: state.each_mut().map(Vec::as_mut_slice),
+        };
+        Ok((group, tensor))
     }
 
     fn options<T: Float>(self, parameters: &[Stepped<'_, T>], exec: Exec) -> Result<StepOptions> {
