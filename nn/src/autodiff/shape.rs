@@ -37,6 +37,13 @@ impl Shape {
         Ok(shape)
     }
 
+    /// The shape of `len` elements behind one another.
+    pub(super) fn line(len: usize) -> Self {
+        let mut dims = [0; MAX_RANK];
+        dims[0] = len;
+        Self { dims, rank: 1 }
+    }
+
     /// The extents, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims[..self.rank]

@@ -30,6 +30,13 @@ pub(super) enum Origin<T> {
     Op { op: Box<dyn Op<T>>, inputs: Vec<usize> },
 }
 
+impl<T> Origin<T> {
+    /// For a node that another one took the operation of.
+    pub(super) fn nothing() -> Self {
+        Self::Leaf(Leaf::Constant)
+    }
+}
+
 /// A value on the tape.
 #[derive(Debug)]
 pub(super) struct Node<T> {

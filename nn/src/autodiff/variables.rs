@@ -19,6 +19,12 @@ pub struct Variable {
     index: usize,
 }
 
+impl Variable {
+    pub(super) fn index(self) -> usize {
+        self.index
+    }
+}
+
 /// Values that steps change: it owns them, and what an optimiser keeps for each.
 ///
 /// ```
@@ -139,12 +145,22 @@ impl<T: Float> Variables<T> {
         optimizer: &(impl Optimizer<T> + ?Sized),
         gradients: &Gradients<T>,
     ) -> Result<()> {
-        let (owner, slots) = (self.owner, optimizer.slots());
-        let mut moved = Vec::new();
-        for (index, stored) in self.all.iter_mut().enumerate() {
-            if let Some(gradient) = gradients.of_variable(Variable { owner, index }) {
-                stored.parameter.gradient = gradient.into_data();
-                moved.push(stored.stepped(slots));
+        let owner = self.owner;
+        let of = |index| gradients.of_variable(Variable { owner, index }).map(Tensor::into_data);
+        self.step_by(optimizer, (0..self.all.len()).map(of).collect())
+    }
+
+    /// The same with the gradients by index, where there are any.
+    pub(super) fn step_by(
+        &mut self,
+        optimizer: &(impl Optimizer<T> + ?Sized),
+        gradients: Vec<Option<Vec<T>>>,
+    ) -> Result<()> {
+        let mut moved = Vec::with_capacity(self.all.len());
+        for (stored, gradient) in self.all.iter_mut().zip(gradients) {
+            if let Some(gradient) = gradient {
+                stored.parameter.gradient = gradient;
+                moved.push(stored.stepped(optimizer.slots()));
             }
         }
         let result = optimizer.update_all(&mut moved, self.steps + 1, self.exec);
@@ -168,7 +184,7 @@ impl<T: Float> Stored<T> {
     pub(super) fn stepped(&mut self, slots: usize) -> Stepped<'_, T> {
         let Self { parameter, state, .. } = self;
         if state.is_empty() {
-            state.resize(slots, vec![T::ZERO; parameter.value.len()]);
+            state.resize_with(slots, || vec![T::ZERO; parameter.value.len()]);
         }
         Stepped { parameter, state, rate: 1.0 }
     }

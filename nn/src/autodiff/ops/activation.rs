@@ -11,7 +11,7 @@ use crate::layers::Pass;
 pub(in crate::autodiff) struct Activated(pub(in crate::autodiff) Activation);
 
 /// Its name in reports.
-pub(in crate::autodiff) fn name(f: Activation) -> &'static str {
+fn name(f: Activation) -> &'static str {
     match f {
         Activation::Relu => "relu",
         Activation::Sigmoid => "sigmoid",

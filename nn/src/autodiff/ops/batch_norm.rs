@@ -1,8 +1,8 @@
 //! Batch normalisation of a training step.
 
 use tilewise_kernels::{
-    Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads, BatchStats, Error,
-    Float, Result,
+    Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads, BatchStats,
+    ColumnMoments, Error, Float, Result,
 };
 
 use crate::autodiff::op::{InputGradients, Op, Saved, Uses, View, check_inputs};
@@ -15,6 +15,8 @@ use crate::layers::Pass;
 pub struct BatchNorm<T> {
     epsilon: f64,
     pub(in crate::autodiff) relu: bool,
+    /// What the product that wrote the input says about it.
+    pub(in crate::autodiff) moments: Option<ColumnMoments>,
     stats: BatchStats<T>,
     /// InputGradients that nobody asked for; the kernel writes all three.
     unwanted: [Vec<T>; 3],
@@ -24,7 +26,7 @@ impl<T: Float> BatchNorm<T> {
     /// With `epsilon` added to the variances.
     pub fn new(epsilon: f64) -> Self {
         let (stats, unwanted) = (BatchStats::new(0), Default::default());
-        Self { epsilon, relu: false, stats, unwanted }
+        Self { epsilon, relu: false, moments: None, stats, unwanted }
     }
 
     fn dims(x: &Shape) -> Result<BatchNormDims> {
@@ -63,9 +65,12 @@ impl<T: Float> Op<T> for BatchNorm<T> {
             self.stats = BatchStats::new(dims.channels);
         }
         let affine = Affine { gamma: inputs[1].data, beta: inputs[2].data };
-        BatchNormForward::new(inputs[0].data, dims, affine, T::from_f64(self.epsilon))?
-            .relu(self.relu)
-            .run(y, &mut self.stats, pass.exec)
+        let op = BatchNormForward::new(inputs[0].data, dims, affine, T::from_f64(self.epsilon))?
+            .relu(self.relu);
+        match &self.moments {
+            Some(moments) => op.moments(moments).run(y, &mut self.stats, pass.exec),
+            None => op.run(y, &mut self.stats, pass.exec),
+        }
     }
 
     fn backward(

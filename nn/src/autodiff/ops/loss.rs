@@ -90,6 +90,19 @@ impl CrossEntropy {
             None => op,
         }
     }
+
+    /// The loss; `logits` of `shape` become its gradient.
+    pub(in crate::autodiff) fn replace<T: Float>(
+        &self,
+        (logits, shape): (&mut [T], &Shape),
+        labels: &[usize],
+        pass: Pass,
+    ) -> Result<T> {
+        let [m, n] = rows(shape);
+        let op =
+            SoftmaxCrossEntropy::in_place(MatMut::new(logits, m, n)?, Targets::Classes(labels))?;
+        Ok(self.with_options(op).replace_by_gradient(pass.exec)?.value)
+    }
 }
 
 impl<T: Float> Op<T> for CrossEntropy {

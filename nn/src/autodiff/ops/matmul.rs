@@ -4,7 +4,6 @@ use tilewise_kernels::{
     ActivateBackward, Activation, ColumnMoments, Error, Float, Gemm, MatMut, MatRef, Result,
 };
 
-use super::activation;
 use crate::autodiff::broadcast::{SumSpace, stretched, sum_axes};
 use crate::autodiff::op::{InputGradients, Op, Saved, Uses, View, check_inputs};
 use crate::autodiff::shape::Shape;
@@ -71,15 +70,15 @@ impl<T: Float> MatMul<T> {
 
 impl<T: Float> Op<T> for MatMul<T> {
     fn name(&self) -> &'static str {
-        match (self.bias, self.activation, self.moments.is_some()) {
-            (false, Activation::Identity, false) => "matmul",
-            (true, Activation::Identity, false) => "matmul + bias",
-            (_, Activation::Identity, true) => "matmul + statistics",
-            (_, Activation::Relu, _) => "matmul + bias + relu",
-            (_, Activation::Sigmoid, _) => "matmul + bias + sigmoid",
-            (_, Activation::Tanh, _) => "matmul + bias + tanh",
-            (_, f, _) => activation::name(f),
-        }
+        let names = match (self.activation, self.moments.is_some()) {
+            (Activation::Identity, false) => ["matmul", "matmul + bias"],
+            (Activation::Identity, true) => ["matmul + statistics", "matmul + bias + statistics"],
+            (Activation::Relu, _) => ["matmul + relu", "matmul + bias + relu"],
+            (Activation::Sigmoid, _) => ["matmul + sigmoid", "matmul + bias + sigmoid"],
+            (Activation::Tanh, _) => ["matmul + tanh", "matmul + bias + tanh"],
+            _ => ["matmul + activation", "matmul + bias + activation"],
+        };
+        names[usize::from(self.bias)]
     }
 
     fn shape(&self, inputs: &[Shape]) -> Result<Shape> {
