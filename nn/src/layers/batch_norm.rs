@@ -7,7 +7,9 @@ use tilewise_kernels::{
     Running,
 };
 
-use super::{Buffer, BufferMut, Layer, Parameter, ParameterKind, Pass, Saved, channel_sums};
+use super::{
+    Buffer, BufferMut, ChannelAffine, Layer, Parameter, ParameterKind, Pass, Saved, channel_sums,
+};
 use crate::matrix::Matrix;
 
 /// The weight that the statistics of a new minibatch get in the running ones.
@@ -325,6 +327,18 @@ impl<T: Float> Layer<T> for BatchNorm<T> {
             ("running_var", BufferMut::Values(&mut self.running_var)),
             ("num_batches_tracked", BufferMut::Count(&mut self.batches)),
         ]
+    }
+
+    fn channel_affine(&self) -> Option<ChannelAffine> {
+        let (mut scale, mut shift) = (Vec::new(), Vec::new());
+        let Affine { gamma, beta } = self.affine();
+        let statistics = self.running_mean.iter().zip(&self.running_var);
+        for ((gamma, beta), (mean, var)) in gamma.iter().zip(beta).zip(statistics) {
+            let factor = gamma.to_f64() / (var.to_f64() + self.epsilon).sqrt();
+            scale.push(factor);
+            shift.push(beta.to_f64() - mean.to_f64() * factor);
+        }
+        Some(ChannelAffine { scale, shift, relu: self.relu })
     }
 
     fn min_training_rows(&self) -> usize {

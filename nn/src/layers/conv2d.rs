@@ -4,7 +4,7 @@ use tilewise_kernels::{
     Error, Exec, Float, Gemm, ImageDims, MatMut, MatRef, Patches, Result, Window,
 };
 
-use super::{Layer, Parameter, ParameterKind, Pass, Saved, channel_sums};
+use super::{ChannelAffine, Layer, Parameter, ParameterKind, Pass, Saved, absorb, channel_sums};
 use crate::init::Init;
 use crate::matrix::Matrix;
 
@@ -158,6 +158,10 @@ impl<T: Float> Layer<T> for Conv2d<T> {
         };
         let dims = [saved.dy.rows(), self.filters, positions];
         channel_sums(saved.dy.data(), dims, &mut bias.gradient, pass.exec)
+    }
+
+    fn absorb(&mut self, affine: &ChannelAffine) -> bool {
+        absorb(&mut self.parameters, affine)
     }
 
     fn parameters(&self) -> &[Parameter<T>] {

@@ -2,7 +2,7 @@
 
 use tilewise_kernels::{ColumnSums, Error, Exec, Float, Gemm, Result};
 
-use super::{Layer, Parameter, ParameterKind, Pass, Saved};
+use super::{ChannelAffine, Layer, Parameter, ParameterKind, Pass, Saved, absorb};
 use crate::init::Init;
 use crate::matrix::Matrix;
 
@@ -90,6 +90,10 @@ impl<T: Float> Layer<T> for Linear<T> {
             [bias, ..] => ColumnSums::new(dy, &mut bias.gradient)?.run(pass.exec),
             [] => Ok(()),
         }
+    }
+
+    fn absorb(&mut self, affine: &ChannelAffine) -> bool {
+        absorb(&mut self.parameters, affine)
     }
 
     fn parameters(&self) -> &[Parameter<T>] {

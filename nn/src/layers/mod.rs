@@ -113,6 +113,17 @@ pub struct Saved<'a, T> {
     pub dy: &'a Matrix<T>,
 }
 
+/// A scale and a shift of each channel, and perhaps a ReLU behind them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelAffine {
+    /// Factors, one per channel.
+    pub scale: Vec<f64>,
+    /// What is added to the products.
+    pub shift: Vec<f64>,
+    /// Whether negative results become 0.
+    pub relu: bool,
+}
+
 /// One step of a network, from one row of `x` to one row of `y`.
 ///
 /// The model gives every layer outputs of the right shape: as many rows as `x` and
@@ -184,6 +195,17 @@ pub trait Layer<T: Float>: Debug + Send + Sync {
         Ok(())
     }
 
+    /// What inference does, where that is a scale and a shift of each channel.
+    fn channel_affine(&self) -> Option<ChannelAffine> {
+        None
+    }
+
+    /// Takes scale and shift of the output's channels into the weights. Gives whether it did; if not,
+    /// nothing has changed.
+    fn absorb(&mut self, _affine: &ChannelAffine) -> bool {
+        false
+    }
+
     /// Whether training uses running statistics instead of the minibatch's, and whether it updates
     /// them; layers without statistics ignore it.
     fn set_statistics(&mut self, _use_running: bool, _update_running: bool) {}
@@ -203,4 +225,25 @@ fn channel_sums<T: Float>(
     let mut planes = vec![T::ZERO; rows * channels];
     RowSums::new(MatRef::new(values, rows * channels, positions)?, &mut planes)?.run(exec)?;
     ColumnSums::new(MatRef::new(&planes, rows, channels)?, sums)?.run(exec)
+}
+
+/// Scales filters (rows of a weight, the first of `parameters`) and shifts the bias, which is made where
+/// there is none. Gives whether there is one scale for each filter.
+fn absorb<T: Float>(parameters: &mut Vec<Parameter<T>>, affine: &ChannelAffine) -> bool {
+    let filters = affine.scale.len();
+    let Some(weight) = parameters.first_mut().filter(|weight| weight.shape[0] == filters) else {
+        return false;
+    };
+    let width = weight.value.len() / filters.max(1);
+    for (filter, scale) in weight.value.chunks_mut(width.max(1)).zip(&affine.scale) {
+        filter.iter_mut().for_each(|w| *w = T::from_f64(w.to_f64() * scale));
+    }
+    if parameters.len() == 1 {
+        parameters.push(Parameter::new("bias", ParameterKind::Bias, &[filters], T::ZERO));
+    }
+    let values = affine.scale.iter().zip(&affine.shift);
+    for (bias, (scale, shift)) in parameters[1].value.iter_mut().zip(values) {
+        *bias = T::from_f64(bias.to_f64() * scale + shift);
+    }
+    true
 }

@@ -3,6 +3,7 @@
 mod builder;
 mod check;
 mod finite;
+mod fold;
 mod pass;
 mod plan;
 mod state;

@@ -26,7 +26,8 @@ impl Wire {
         Self { from: index, plus: None }
     }
 
-    fn reads(self, value: usize) -> bool {
+    /// Whether the layer reads value number `value`.
+    pub(super) fn reads(self, value: usize) -> bool {
         self.from == value || self.plus == Some(value)
     }
 }

@@ -26,8 +26,8 @@ pub struct Clock {
 /// use tilewise_nn::optim::Schedule;
 ///
 /// let schedule = Schedule::inverse_time(1.0);
-/// let rates: Vec<f64> = (1..=4).map(|epoch| 0.2 * schedule.factor(epoch as f64)).collect();
-/// assert_eq!(rates, [0.2 / 2.0, 0.2 / 3.0, 0.2 / 4.0, 0.2 / 5.0]);
+/// let factors = [0.0, 1.0, 2.0, 3.0].map(|epoch| schedule.factor(epoch));
+/// assert_eq!(factors, [1.0, 1.0 / 2.0, 1.0 / 3.0, 1.0 / 4.0]);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {

@@ -111,3 +111,52 @@ fn branches_that_do_not_meet_are_refused_by_name() {
     let error = Sequential::new().relu().linear(3, 3).build(1).unwrap_err().to_string();
     assert!(error.contains("input(features)"), "{error}");
 }
+
+/// A model whose statistics are not those of the start.
+fn trained(plan: SequentialBuilder, rows: usize) -> Sequential<f64> {
+    let mut model = plan.build_as::<f64>(1).unwrap();
+    let x = normal(rows, model.inputs(), 2);
+    let targets = normal(rows, model.outputs(), 3);
+    let mut state = tilewise_nn::optim::OptimizerState::new();
+    for _ in 0..5 {
+        model.loss_and_gradients(&x, &targets, &MeanSquaredError).unwrap();
+        state.step(&Adam::default().learning_rate(0.05), &mut model).unwrap();
+    }
+    model
+}
+
+#[test]
+fn folded_models_predict_the_same_without_batch_norm() {
+    let kinds = |model: &Sequential<f64>| model.layers().map(|l| l.kind()).collect::<Vec<_>>();
+    let rows = Sequential::new().linear(6, 5).batch_norm().relu().linear(5, 4).batch_norm().tanh();
+    let images = Sequential::new().input_image(1, 4, 4).conv2d_same(2, 3).batch_norm().relu();
+    let images = images.residual(|block| block.conv2d_same(2, 3).batch_norm()).flatten();
+    for (plan, expected) in [
+        (rows.linear(4, 2), vec!["linear", "relu", "linear", "tanh", "linear"]),
+        (images.linear(32, 2), vec!["conv2d", "relu", "conv2d", "add", "linear"]),
+    ] {
+        let model = trained(plan, 6);
+        let x = normal(9, model.inputs(), 4);
+        let before = model.logits(&x).unwrap();
+        let folded = model.folded().unwrap();
+        assert_eq!(kinds(&folded), expected);
+        let after = folded.logits(&x).unwrap();
+        let off = before.data().iter().zip(after.data()).map(|(a, b)| (a - b).abs());
+        assert!(off.fold(0.0, f64::max) < 1e-12, "{before:?} {after:?}");
+    }
+}
+
+#[test]
+fn batch_norm_that_cannot_be_folded_stays() {
+    let kinds = |model: Sequential<f64>| {
+        model.folded().unwrap().layers().map(|l| l.kind()).collect::<Vec<_>>()
+    };
+    // First, behind an activation, and behind a value that another layer reads.
+    let model = trained(Sequential::new().input(3).batch_norm().linear(3, 2), 6);
+    assert_eq!(kinds(model), ["batch_norm", "linear"]);
+    let model = trained(Sequential::new().linear(3, 3).tanh().batch_norm().linear(3, 2), 6);
+    assert_eq!(kinds(model), ["linear", "tanh", "batch_norm", "linear"]);
+    let block = |block: SequentialBuilder| block.batch_norm().relu();
+    let model = trained(Sequential::new().linear(3, 3).residual(block).linear(3, 2), 6);
+    assert_eq!(kinds(model), ["linear", "batch_norm", "add", "linear"]);
+}

@@ -257,3 +257,93 @@ fn batch_norm(isa: Isa, dims: BatchNormDims, relu: bool) {
     let with_beta = |beta: &[f64]| dot(&forward(&x, Affine { gamma: &gamma, beta }).0, &dy);
     check(&what("beta"), &beta, &dbeta, with_beta);
 }
+
+/// Three rows of seven.
+fn rows_of_seven(values: &[f64]) -> MatRef<'_, f64> {
+    MatRef::new(values, 3, 7).unwrap()
+}
+
+fn norm_of_rows(centred: bool, exec: Exec) {
+    let (x, dy) = (normal(21, 30), normal(21, 31));
+    let (gamma, beta) = (normal(7, 32), normal(7, 33));
+    let forward = |x: &[f64], gamma: &[f64], beta: &[f64]| {
+        let (mut y, mut stats) = (vec![0.0; 21], RowStats::new(3));
+        let op = match centred {
+            true => RowNorm::layer(rows_of_seven(x), [gamma, beta], 1e-5).unwrap(),
+            false => RowNorm::rms(rows_of_seven(x), gamma, 1e-5).unwrap(),
+        };
+        op.run(MatMut::new(&mut y, 3, 7).unwrap(), &mut stats, exec).unwrap();
+        (dot(&y, &dy), stats)
+    };
+    let (_, stats) = forward(&x, &gamma, &beta);
+    let (mut dx, mut dgamma) = (vec![0.0; 21], vec![0.0; 7]);
+    let mut dbeta = vec![0.0; if centred { 7 } else { 0 }];
+    let op = match centred {
+        true => RowNormBackward::layer(rows_of_seven(&x), &gamma, &stats).unwrap(),
+        false => RowNormBackward::rms(rows_of_seven(&x), &gamma, &stats).unwrap(),
+    };
+    let out = MatMut::new(&mut dx, 3, 7).unwrap();
+    let grads = NormGrads { dx: out, dgamma: &mut dgamma, dbeta: &mut dbeta };
+    op.run(rows_of_seven(&dy), grads, exec).unwrap();
+    check("norm of rows x", &x, &dx, |x| forward(x, &gamma, &beta).0);
+    check("norm of rows gamma", &gamma, &dgamma, |gamma| forward(&x, gamma, &beta).0);
+    if centred {
+        check("norm of rows beta", &beta, &dbeta, |beta| forward(&x, &gamma, beta).0);
+    }
+}
+
+#[test]
+fn norms_of_rows() {
+    each_isa(|isa| {
+        let exec = Exec::default().isa(isa);
+        norm_of_rows(true, exec);
+        norm_of_rows(false, exec);
+    });
+}
+
+#[test]
+fn patches_and_pooling() {
+    let dims = ImageDims { channels: 2, height: 5, width: 6 };
+    let window = Window::new(3, 2).stride(2, 1).padding(1, 1);
+    let x = normal(60, 40);
+    each_isa(|isa| {
+        let exec = Exec::default().isa(isa);
+        let patches = Patches::new(dims, window).unwrap();
+        let [weights, positions] = patches.shape();
+        let dy = normal(weights * positions, 41);
+        let mut dx = vec![0.0; 60];
+        patches.scatter(&dy, &mut dx, exec).unwrap();
+        check("patches", &x, &dx, |x| {
+            let mut y = vec![0.0; dy.len()];
+            patches.gather(x, &mut y, exec).unwrap();
+            dot(&y, &dy)
+        });
+        for kind in [Pooling::Max, Pooling::Mean] {
+            let pool = Pool::new(kind, dims, window).unwrap();
+            let dy = normal(2 * positions, 42);
+            let mut dx = vec![0.0; 60];
+            pool.backward(&x, &dy, &mut dx, exec).unwrap();
+            check("pooling", &x, &dx, |x| {
+                let mut y = vec![0.0; dy.len()];
+                pool.forward(x, &mut y, exec).unwrap();
+                dot(&y, &dy)
+            });
+        }
+    });
+}
+
+#[test]
+fn losses_of_regressions() {
+    let (x, t) = (normal(37, 50), normal(37, 51));
+    each_isa(|isa| {
+        let exec = Exec::default().isa(isa);
+        for distance in checks::regression::DISTANCES {
+            let mut dx = vec![0.0; 37];
+            let op = RegressionLoss::new(&x, &t, distance).unwrap();
+            op.loss_and_gradient(&mut dx, exec).unwrap();
+            check("regression", &x, &dx, |x| {
+                RegressionLoss::new(x, &t, distance).unwrap().loss(exec).unwrap().value
+            });
+        }
+    });
+}
