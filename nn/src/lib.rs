@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod autodiff;
+mod classifier;
 pub mod data;
 mod error;
 mod files;
@@ -35,6 +36,7 @@ pub mod random;
 pub mod search;
 mod train;
 
+pub use classifier::Classifier;
 pub use error::{Error, Result};
 pub use matrix::Matrix;
 pub use model::{

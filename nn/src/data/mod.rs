@@ -1,12 +1,17 @@
 //! Data sets: features with labels, splits, minibatches, scaling, and files.
 
+pub mod csv;
 mod digits;
 pub mod idx;
+pub mod npy;
+pub(crate) mod npy_header;
+mod pipeline;
 mod standardizer;
 
 use tilewise_kernels::Float;
 
 pub use digits::digits;
+pub use pipeline::{Examples, Pipeline};
 pub use standardizer::Standardizer;
 pub(crate) use standardizer::check_finite;
 

@@ -35,6 +35,21 @@ impl<T: Float> Standardizer<T> {
         Ok(Self { mean, scale })
     }
 
+    /// Number of features.
+    pub fn features(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Mean and 1/σ of each feature; 0 for σ = 0.
+    pub(crate) fn parts(&self) -> (&[T], &[T]) {
+        (&self.mean, &self.scale)
+    }
+
+    /// What [`parts`](Self::parts) gave.
+    pub(crate) fn from_parts(mean: Vec<T>, scale: Vec<T>) -> Self {
+        Self { mean, scale }
+    }
+
     /// `(x - mean) / σ`; 0 for a feature that was constant.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod builder;
 mod check;
 mod finite;
 mod fold;
+mod npz;
 mod pass;
 mod plan;
 mod state;

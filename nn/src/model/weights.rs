@@ -16,11 +16,11 @@ use crate::files::write_atomically;
 use crate::layers::{Buffer, BufferMut};
 
 /// One tensor of a model as the file has it.
-struct Tensor {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+pub(super) struct Tensor {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl<T: Float> Sequential<T> {
@@ -38,16 +38,32 @@ impl<T: Float> Sequential<T> {
     /// # Errors
     /// If the format cannot express the model.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
+        self.to_safetensors_with(&[], None)
+    }
+
+    /// The same with vectors beside the model's and one text in the metadata.
+    pub(crate) fn to_safetensors_with(
+        &self,
+        more: &[(&str, &[T])],
+        metadata: Option<(&str, String)>,
+    ) -> Result<Vec<u8>> {
         let failed = |error: &dyn std::fmt::Display| {
             Error::format("safetensors", "model", "tensors that can be written", error)
         };
-        let tensors = self.tensors();
+        let mut tensors = self.tensors();
+        tensors.extend(more.iter().map(|(name, values)| Tensor {
+            name: (*name).to_owned(),
+            dtype: dtype::<T>(),
+            shape: vec![values.len()],
+            bytes: encode(values),
+        }));
         let views: Result<Vec<_>, _> = tensors
             .iter()
             .map(|t| Ok((&t.name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes)?)))
             .collect();
         let views = views.map_err(|error: safetensors::SafeTensorError| failed(&error))?;
-        serialize(views, None).map_err(|error| failed(&error))
+        let metadata = metadata.map(|(key, text)| HashMap::from([(key.to_owned(), text)]));
+        serialize(views, metadata).map_err(|error| failed(&error))
     }
 
     /// Takes all weights and running statistics from a safetensors file. Every tensor of the model
@@ -67,10 +83,28 @@ impl<T: Float> Sequential<T> {
     /// # Errors
     /// As for [`load`](Self::load).
     pub fn load_safetensors(&mut self, bytes: &[u8], source: &str) -> Result<()> {
+        self.load_safetensors_with(bytes, source, &mut [])
+    }
+
+    /// The same from a file that has the vectors `more` beside the model's.
+    pub(crate) fn load_safetensors_with(
+        &mut self,
+        bytes: &[u8],
+        source: &str,
+        more: &mut [(&str, &mut [T])],
+    ) -> Result<()> {
         let file = SafeTensors::deserialize(bytes)
             .map_err(|error| Error::format(source, "header", "a valid safetensors file", error))?;
         let mut found: HashMap<String, TensorView<'_>> = file.tensors().into_iter().collect();
-        let expected = self.tensors();
+        let own = self.tensors();
+        let others = more.iter().map(|(name, values)| Tensor {
+            name: (*name).to_owned(),
+            dtype: dtype::<T>(),
+            shape: vec![values.len()],
+            bytes: Vec::new(),
+        });
+        let count_own = own.len();
+        let expected: Vec<Tensor> = own.into_iter().chain(others).collect();
         let mut loaded = Vec::with_capacity(expected.len());
         for tensor in &expected {
             let what = format!("tensor {}", tensor.name);
@@ -90,12 +124,16 @@ impl<T: Float> Sequential<T> {
             let what = format!("tensor {}", extra.escape_debug());
             return Err(Error::format(source, what, "only tensors of the model", "one more"));
         }
-        self.assign(&loaded);
+        let (own, others) = loaded.split_at(count_own);
+        self.assign(own);
+        for ((_, values), view) in more.iter_mut().zip(others) {
+            decode(view.data(), values);
+        }
         Ok(())
     }
 
     /// All tensors, in the order in which [`assign`](Self::assign) takes them.
-    fn tensors(&self) -> Vec<Tensor> {
+    pub(super) fn tensors(&self) -> Vec<Tensor> {
         let mut tensors = Vec::new();
         for (position, layer) in self.positions.iter().zip(&self.layers) {
             for parameter in layer.parameters() {

@@ -1,6 +1,7 @@
 //! Everything that is tested through the crate's public face. One program, because each would
 //! compile all the kernels that it uses anew.
 
+mod arrays;
 mod batch_norm;
 mod callbacks;
 mod checkpoints;
@@ -11,6 +12,8 @@ mod init;
 mod layers;
 mod losses;
 mod metrics;
+mod pipeline;
 mod schedules;
+mod tables;
 mod training;
 mod weights;

@@ -1,0 +1,147 @@
+//! CSV files, and a classifier from one to another.
+
+use tilewise_nn::Classifier;
+use tilewise_nn::data::csv::Csv;
+use tilewise_nn::prelude::*;
+use tilewise_nn::random::Random;
+
+const FLOWERS: &str = "length,\"kind, of\",width\n1.5, rose ,2\n\n\"2.5\",\"tu\"\"lip\",-3e-1\n";
+
+#[test]
+fn a_table_becomes_a_data_set_with_names() {
+    let table = Csv::new().from_bytes(FLOWERS.as_bytes(), "f.csv").unwrap();
+    assert_eq!((table.len(), table.columns().len(), table.cell(1, 1)), (2, 3, Some("tu\"lip")));
+    let flowers = table.classes_in::<f64>("kind, of").unwrap();
+    assert_eq!(flowers.names.classes, ["rose", "tu\"lip"]);
+    assert_eq!(flowers.names.features, ["length", "width"]);
+    assert_eq!(flowers.data.features().data(), [1.5, 2.0, 2.5, -0.3]);
+    assert_eq!(flowers.data.labels(), [0, 1]);
+    // Numbers sort as numbers, other separators and missing headers are asked for.
+    let table =
+        Csv::new().header(false).separator(b';').from_bytes(b"10;1\n9;2\n10;3\n", "n").unwrap();
+    let numbers = table.classes_in::<f32>("0").unwrap();
+    assert_eq!(
+        (numbers.names.classes, numbers.data.labels()),
+        (vec!["9".into(), "10".into()], &[1, 0, 1][..])
+    );
+    // The mark that some programs put in front is no part of a name.
+    let marked = Csv::new().from_bytes("\u{feff}a,b\n1,2\n".as_bytes(), "m").unwrap();
+    assert_eq!(marked.columns(), ["a", "b"]);
+}
+
+#[test]
+fn wrong_tables_are_errors_that_say_where() {
+    let error = |text: &[u8], label: &str| {
+        let table = Csv::new().from_bytes(text, "t.csv");
+        table.and_then(|table| table.classes_in::<f32>(label)).unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(b"a,b,kind\n1,2,x\n3,oops,y\n", "kind"),
+        "t.csv: line 3, column \"b\": expected a finite number, got \"oops\""
+    );
+    assert_eq!(
+        error(b"a,kind\n1,x\n,y\n", "kind"),
+        "t.csv: line 3, column \"a\": expected a finite number, got nothing"
+    );
+    for word in ["NaN", "inf", "1e999", "0x10", "1,5"] {
+        let text = format!("a,kind\n\"{word}\",x\n");
+        assert!(error(text.as_bytes(), "kind").contains("expected a finite number"), "{word}");
+    }
+    assert_eq!(
+        error(b"a,kind\n1,x\n2,\n", "kind"),
+        "t.csv: line 3, column \"kind\": expected one of \"\", \"x\", got nothing"
+    );
+    assert_eq!(
+        error(b"a,kind\n1,x\n", "sort"),
+        "t.csv: column: expected one of \"a\", \"kind\", got \"sort\""
+    );
+    assert_eq!(
+        error(b"a;kind\n1;x\n", "kind"),
+        "t.csv: column: expected one of \"a;kind\" (is the separator ';'? see Csv::separator), got \"kind\""
+    );
+    assert!(
+        error(b"a,kind\n1,x,2\n", "kind").contains("line: 2"),
+        "{}",
+        error(b"a,kind\n1,x,2\n", "kind")
+    );
+    assert!(error(b"a,kind\n\xff,x\n", "kind").starts_with("t.csv: table: expected lines"));
+    assert!(error(b"a,a\n1,x\n", "a").contains("two called \"a\""));
+    assert!(error(b"", "kind").contains("column: expected one of "));
+    let missing = Csv::new().read("/nowhere/t.csv").unwrap_err().to_string();
+    assert!(missing.starts_with("/nowhere/t.csv: "), "{missing}");
+}
+
+/// Points around two centres, as text.
+fn points(rows: usize, seed: u64) -> String {
+    let mut random = Random::new(seed);
+    let mut text = "x,side,y\n".to_owned();
+    for row in 0..rows {
+        let (side, centre) = if row % 3 == 0 { ("left", -200.0) } else { ("right", 200.0) };
+        let (x, y) = (centre + 60.0 * random.normal(), 1e-3 * random.normal());
+        text += &format!("{x},{side},{y}\n");
+    }
+    text
+}
+
+#[test]
+fn b1_a_classifier_is_saved_with_its_standardizer_and_names() {
+    let table = Csv::new().from_bytes(points(150, 1).as_bytes(), "train.csv").unwrap();
+    let train = table.classes_in::<f32>("side").unwrap();
+    let standardizer = Standardizer::fit(train.data.features()).unwrap();
+    let scaled =
+        train.data.with_features(standardizer.transform(train.data.features()).unwrap()).unwrap();
+    let network =
+        |seed| Sequential::new().linear(2, 8).batch_norm().relu().linear(8, 2).build(seed).unwrap();
+    let mut model = network(1);
+    Trainer::new(Adam::default().learning_rate(0.01))
+        .epochs(20)
+        .fit(&mut model, &scaled, &scaled)
+        .unwrap();
+    let classifier = Classifier::new(model, standardizer, train.names.clone()).unwrap();
+
+    let path =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("classifier/sides.safetensors");
+    classifier.save(&path).unwrap();
+    let loaded = Classifier::load(&path, network(2)).unwrap();
+    // Raw numbers, columns in another order, one more of them and no labels.
+    let new = Csv::new().from_bytes(b"id,y,x\n7,0.0005,-230\n8,-0.001,250\n", "new.csv").unwrap();
+    assert_eq!(loaded.predict_table(&new).unwrap(), ["left", "right"]);
+    assert_eq!(loaded.names(), &train.names);
+    assert_eq!(loaded.standardizer(), classifier.standardizer());
+    let test = Csv::new().from_bytes(points(90, 2).as_bytes(), "test.csv").unwrap();
+    let test = test.like::<f32>("side", loaded.names()).unwrap();
+    let predicted = loaded.predict(test.features()).unwrap();
+    let hits = predicted
+        .iter()
+        .zip(test.labels())
+        .filter(|(p, l)| **p == train.names.classes[**l])
+        .count();
+    assert!(hits >= 88, "{hits} of 90");
+
+    // Weights alone are no classifier, and a classifier's file is not that of bare weights.
+    let mut bare = network(3);
+    let error = bare.load(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("tensor standardizer.mean: expected only tensors of the model"),
+        "{error}"
+    );
+    bare.save(&path).unwrap();
+    let error = Classifier::load(&path, network(3)).unwrap_err().to_string();
+    assert!(error.contains("metadata: expected names of features and classes"), "{error}");
+    let (standardizer, names) = (classifier.standardizer().clone(), classifier.names().clone());
+    let wide = Sequential::new().linear(3, 2).build(1).unwrap();
+    let error = Classifier::new(wide, standardizer, names).unwrap_err().to_string();
+    assert_eq!(error, "features of the standardizer: expected 3, as the model has, got 2");
+}
+
+#[test]
+fn classes_of_test_data_are_those_of_the_training_data() {
+    let train = Csv::new().from_bytes(b"a,kind\n1,x\n2,y\n", "train.csv").unwrap();
+    let names = train.classes_in::<f32>("kind").unwrap().names;
+    let test = Csv::new().from_bytes(b"kind,a\ny,5\n", "test.csv").unwrap();
+    let data = test.like::<f32>("kind", &names).unwrap();
+    assert_eq!((data.labels(), data.features().data(), data.classes()), (&[1][..], &[5.0][..], 2));
+    let other = Csv::new().from_bytes(b"kind,a\nz,5\n", "test.csv").unwrap();
+    let error = other.like::<f32>("kind", &names).unwrap_err().to_string();
+    assert_eq!(error, "test.csv: line 2, column \"kind\": expected one of \"x\", \"y\", got \"z\"");
+}
