@@ -192,12 +192,12 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         // One address per row and one offset for all of them: one addition per step. Integer
         // operations take turns on the ports of the multiply-adds; left alone, the compiler derives
         // the addresses from each other in eight additions per step, which costs 10 % here.
-        let base = black_box(args.a);
+        let first = if BESIDE { black_box(args.a) } else { args.a };
         let rows: [*const T; ROWS] = std::array::from_fn(|i| {
             if BESIDE {
-                base.wrapping_add(i)
+                first.wrapping_add(i)
             } else {
-                black_box(args.a.wrapping_add(i * row_stride))
+                black_box(first.wrapping_add(i * row_stride))
             }
         });
         let (mut offset, mut b, mut left) = (0, args.b, args.k);
