@@ -1,10 +1,11 @@
 //! Dropout: a random part of the values becomes 0, the others grow so that the mean stays.
 
-use super::elementwise::{MOVING_GRAIN, NEAR, prefetch};
+use super::elementwise::{MOVING_GRAIN, NEAR, load_some, prefetch, store_some};
+use crate::dispatch::outgrows_cache;
 use crate::error::{Error, Result, check_len};
 use crate::exec::Exec;
 use crate::parallel::Split;
-use crate::simd::{Draws, Float, Kernel, Simd};
+use crate::simd::{AlignedPart, Draws, Float, Kernel, Simd, Streaming};
 
 /// Different draws.
 const LEVELS: f64 = 4_294_967_296.0;
@@ -98,7 +99,8 @@ impl Dropout {
             Ok(0) => y.copy_from_slice(x),
             Ok(limit) => {
                 let factor = T::from_f64(LEVELS / (LEVELS - f64::from(limit)));
-                let masked = Masked { dropout: *self, limit, factor, x, y };
+                let streams = outgrows_cache(size_of_val(y));
+                let masked = Masked { dropout: *self, limit, factor, x, y, streams };
                 exec.threads().divide(masked, MOVING_GRAIN, &|piece| isa.run(piece));
             }
             Err(_) => y.fill(T::ZERO),
@@ -127,6 +129,7 @@ struct Masked<'a, T> {
     factor: T,
     x: &'a [T],
     y: &'a mut [T],
+    streams: bool,
 }
 
 impl<T: Float> Split for Masked<'_, T> {
@@ -135,12 +138,10 @@ impl<T: Float> Split for Masked<'_, T> {
     }
 
     fn split(self, mid: usize) -> (Self, Self) {
-        let Self { dropout, limit, factor, .. } = self;
-        let rest_of = dropout.first(dropout.first.wrapping_add(mid as u64));
+        let dropout = self.dropout.first(self.dropout.first.wrapping_add(mid as u64));
         let (x, x_rest) = self.x.split_at(mid);
         let (y, y_rest) = self.y.split_at_mut(mid);
-        let rest = Self { dropout: rest_of, limit, factor, x: x_rest, y: y_rest };
-        (Self { dropout, limit, factor, x, y }, rest)
+        (Self { x, y, ..self }, Self { dropout, x: x_rest, y: y_rest, ..self })
     }
 }
 
@@ -166,17 +167,25 @@ impl<T: Float> Masked<'_, T> {
     fn run_with<S: Simd<T>>(self, simd: S, draws: Draws, mut position: u32) {
         let far = size_of_val(self.y) > NEAR;
         let mask = Mask { draws, limit: self.limit, factor: self.factor };
-        let mut x = self.x.chunks_exact(S::LANES);
-        let mut y = self.y.chunks_exact_mut(S::LANES);
-        for (x, y) in x.by_ref().zip(y.by_ref()) {
-            if far {
-                prefetch(simd, [x, y]);
+        let leave = self.streams.then(Streaming::new);
+        let lines = match leave {
+            Some(_) => AlignedPart::of(self.y),
+            None => AlignedPart { before: 0, inside: self.y.len() / S::LANES * S::LANES },
+        };
+        let parts = lines.cut(self.x).into_iter().zip(lines.cut_mut(self.y));
+        for (i, (x, y)) in parts.enumerate() {
+            for (x, y) in x.chunks(S::LANES).zip(y.chunks_mut(S::LANES)) {
+                if far {
+                    prefetch(simd, [x]);
+                }
+                let value = mask.apply(simd, load_some(simd, x), position);
+                match &leave {
+                    Some(leave) if i == 1 => simd.stream(value, y, leave),
+                    _ => store_some(simd, value, y),
+                }
+                position = position.wrapping_add(x.len() as u32);
             }
-            simd.store(mask.apply(simd, simd.load(x), position), y);
-            position = position.wrapping_add(S::LANES as u32);
         }
-        let tail = mask.apply(simd, simd.load_partial(x.remainder()), position);
-        simd.store_partial(tail, y.into_remainder());
     }
 }
 

@@ -1,10 +1,11 @@
 //! Elementwise loops: a function of vectors applied along slices, whole vectors first, then the tail
 //! with the same instructions, so that a value does not depend on where it stands.
 
+use crate::dispatch::outgrows_cache;
 use crate::error::Result;
 use crate::exec::Exec;
 use crate::parallel::Split;
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::{AlignedPart, Float, Kernel, Simd, Streaming};
 
 /// Elements below which a second thread costs more than it brings: about 10 microseconds of some
 /// arithmetic.
@@ -39,7 +40,8 @@ pub(crate) trait Binary<T: Float>: Copy + Send + Sync {
 pub(crate) fn map<T: Float, F: Unary<T>>(f: F, x: &[T], y: &mut [T], exec: Exec) -> Result<()> {
     debug_assert_eq!(x.len(), y.len());
     let isa = exec.path()?;
-    exec.threads().divide(Map { f, x, y }, F::GRAIN, &|piece| isa.run(piece));
+    let streams = outgrows_cache(size_of_val(y));
+    exec.threads().divide(Map { f, x, y, streams }, F::GRAIN, &|piece| isa.run(piece));
     Ok(())
 }
 
@@ -52,7 +54,8 @@ pub(crate) fn zip<T: Float, F: Binary<T>>(
 ) -> Result<()> {
     debug_assert!(a.len() == y.len() && b.len() == y.len());
     let isa = exec.path()?;
-    exec.threads().divide(Zip { f, a, b, y }, GRAIN, &|piece| isa.run(piece));
+    let streams = outgrows_cache(size_of_val(y));
+    exec.threads().divide(Zip { f, a, b, y, streams }, GRAIN, &|piece| isa.run(piece));
     Ok(())
 }
 
@@ -60,6 +63,7 @@ struct Map<'a, T, F> {
     f: F,
     x: &'a [T],
     y: &'a mut [T],
+    streams: bool,
 }
 
 impl<T: Float, F: Unary<T>> Split for Map<'_, T, F> {
@@ -70,7 +74,7 @@ impl<T: Float, F: Unary<T>> Split for Map<'_, T, F> {
     fn split(self, mid: usize) -> (Self, Self) {
         let (x, x_rest) = self.x.split_at(mid);
         let (y, y_rest) = self.y.split_at_mut(mid);
-        (Self { f: self.f, x, y }, Self { f: self.f, x: x_rest, y: y_rest })
+        (Self { x, y, ..self }, Self { x: x_rest, y: y_rest, ..self })
     }
 }
 
@@ -79,7 +83,12 @@ impl<T: Float, F: Unary<T>> Kernel<T> for Map<'_, T, F> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        map_slice(simd, self.f, self.x, self.y);
+        if self.streams {
+            let leave = Streaming::new();
+            stream_slice(simd, self.f, self.x, self.y, &leave);
+        } else {
+            map_slice(simd, self.f, self.x, self.y);
+        }
     }
 }
 
@@ -102,6 +111,41 @@ where
     }
     let tail = simd.load_partial(x.remainder());
     simd.store_partial(f.apply(simd, tail), y.into_remainder());
+}
+
+/// [`map_slice`] past the caches, as far as `y` consists of whole lines.
+#[inline(always)]
+pub(crate) fn stream_slice<T, S, F>(simd: S, f: F, x: &[T], y: &mut [T], leave: &Streaming)
+where
+    T: Float,
+    S: Simd<T>,
+    F: Unary<T>,
+{
+    let lines = AlignedPart::of(y);
+    // One loop, since the function may be long: what is before and behind the lines is little.
+    for (i, (x, y)) in lines.cut(x).into_iter().zip(lines.cut_mut(y)).enumerate() {
+        for (x, y) in x.chunks(S::LANES).zip(y.chunks_mut(S::LANES)) {
+            prefetch(simd, [x]);
+            let value = f.apply(simd, load_some(simd, x));
+            if i == 1 {
+                simd.stream(value, y, leave);
+            } else {
+                store_some(simd, value, y);
+            }
+        }
+    }
+}
+
+/// A whole vector, or what there is of it.
+#[inline(always)]
+pub(super) fn load_some<T: Float, S: Simd<T>>(simd: S, x: &[T]) -> S::V {
+    if x.len() == S::LANES { simd.load(x) } else { simd.load_partial(x) }
+}
+
+/// Writes a whole vector, or what there is room for.
+#[inline(always)]
+pub(super) fn store_some<T: Float, S: Simd<T>>(simd: S, v: S::V, y: &mut [T]) {
+    if y.len() == S::LANES { simd.store(v, y) } else { simd.store_partial(v, y) }
 }
 
 /// Asks for what a loop at these places will need soon.
@@ -133,6 +177,7 @@ struct Zip<'a, T, F> {
     a: &'a [T],
     b: &'a [T],
     y: &'a mut [T],
+    streams: bool,
 }
 
 impl<T: Float, F: Binary<T>> Split for Zip<'_, T, F> {
@@ -144,7 +189,7 @@ impl<T: Float, F: Binary<T>> Split for Zip<'_, T, F> {
         let (a, a_rest) = self.a.split_at(mid);
         let (b, b_rest) = self.b.split_at(mid);
         let (y, y_rest) = self.y.split_at_mut(mid);
-        (Self { f: self.f, a, b, y }, Self { f: self.f, a: a_rest, b: b_rest, y: y_rest })
+        (Self { a, b, y, ..self }, Self { a: a_rest, b: b_rest, y: y_rest, ..self })
     }
 }
 
@@ -153,7 +198,12 @@ impl<T: Float, F: Binary<T>> Kernel<T> for Zip<'_, T, F> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        zip_slices(simd, self.f, [self.a, self.b], self.y);
+        if self.streams {
+            let leave = Streaming::new();
+            stream_zip(simd, self.f, [self.a, self.b], self.y, &leave);
+        } else {
+            zip_slices(simd, self.f, [self.a, self.b], self.y);
+        }
     }
 }
 
@@ -178,4 +228,28 @@ where
     let a = simd.load_partial(a.remainder());
     let b = simd.load_partial(b.remainder());
     simd.store_partial(f.apply(simd, a, b), y.into_remainder());
+}
+
+/// [`zip_slices`] past the caches, as far as `y` consists of whole lines.
+#[inline(always)]
+pub(crate) fn stream_zip<T, S, F>(simd: S, f: F, [a, b]: [&[T]; 2], y: &mut [T], leave: &Streaming)
+where
+    T: Float,
+    S: Simd<T>,
+    F: Binary<T>,
+{
+    let lines = AlignedPart::of(y);
+    let inputs = lines.cut(a).into_iter().zip(lines.cut(b));
+    for (i, ((a, b), y)) in inputs.zip(lines.cut_mut(y)).enumerate() {
+        let pairs = a.chunks(S::LANES).zip(b.chunks(S::LANES));
+        for ((a, b), y) in pairs.zip(y.chunks_mut(S::LANES)) {
+            prefetch(simd, [a, b]);
+            let value = f.apply(simd, load_some(simd, a), load_some(simd, b));
+            if i == 1 {
+                simd.stream(value, y, leave);
+            } else {
+                store_some(simd, value, y);
+            }
+        }
+    }
 }

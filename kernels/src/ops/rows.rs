@@ -2,10 +2,11 @@
 //! column alone, so that a row's result does not depend on alignment, threads or other rows.
 
 use super::elementwise::{Binary, Unary};
+use crate::dispatch::outgrows_cache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Exec;
 use crate::parallel::Split;
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::{Float, Kernel, LINE, Simd, Streaming};
 use crate::view::{MatMut, MatRef};
 
 /// Vectors summed side by side: enough to hide the latency of an addition.
@@ -187,29 +188,17 @@ pub(crate) fn uniform_lane<T: Float, S: Simd<T>>(simd: S, v: S::V) -> T {
     lane[0]
 }
 
-/// A function of a row.
-pub(crate) trait RowMap<T: Float>: Copy + Send + Sync {
-    /// Writes `y`. Mark it `#[inline(always)]`.
-    fn apply<S: Simd<T>>(self, simd: S, x: &[T], y: &mut [T]);
-}
-
 /// A function of two rows.
 pub(crate) trait RowZip<T: Float>: Copy + Send + Sync {
-    /// Writes `out`. Mark it `#[inline(always)]`.
-    fn apply<S: Simd<T>>(self, simd: S, a: &[T], b: &[T], out: &mut [T]);
+    /// Writes `out`, with leave past the caches. Mark it `#[inline(always)]`.
+    fn apply<S: Simd<T>>(self, simd: S, ab: [&[T]; 2], out: &mut [T], leave: Option<&Streaming>);
 }
 
-/// Applies `f` to every row of `x`; shapes are equal and rows contiguous.
-pub(crate) fn map_rows<T: Float, F: RowMap<T>>(
-    f: F,
-    x: MatRef<'_, T>,
-    y: MatMut<'_, T>,
-    exec: Exec,
-) -> Result<()> {
-    let isa = exec.path()?;
-    let grain = row_grain(x.cols());
-    exec.threads().divide(MapRows { f, x, y }, grain, &|piece| isa.run(piece));
-    Ok(())
+/// Whether `y` is written past the caches: where it outgrows them, and the lines that its rows share
+/// with their neighbours, which are written plainly, are few.
+pub(crate) fn rows_stream<T>(y: &MatMut<'_, T>) -> bool {
+    let bytes = y.cols().saturating_mul(size_of::<T>());
+    bytes >= 16 * LINE && outgrows_cache(bytes.saturating_mul(y.rows()))
 }
 
 /// Applies `f` to every row of `a` and `b`; shapes are equal and rows contiguous.
@@ -221,37 +210,9 @@ pub(crate) fn zip_rows<T: Float, F: RowZip<T>>(
 ) -> Result<()> {
     let isa = exec.path()?;
     let grain = row_grain(a.cols());
-    exec.threads().divide(ZipRows { f, a, b, out }, grain, &|piece| isa.run(piece));
+    let streams = rows_stream(&out);
+    exec.threads().divide(ZipRows { f, a, b, out, streams }, grain, &|piece| isa.run(piece));
     Ok(())
-}
-
-struct MapRows<'a, T, F> {
-    f: F,
-    x: MatRef<'a, T>,
-    y: MatMut<'a, T>,
-}
-
-impl<T: Float, F: RowMap<T>> Split for MapRows<'_, T, F> {
-    fn units(&self) -> usize {
-        self.x.rows()
-    }
-
-    fn split(self, mid: usize) -> (Self, Self) {
-        let (x, x_rest) = self.x.split_rows(mid);
-        let (y, y_rest) = self.y.split_rows(mid);
-        (Self { f: self.f, x, y }, Self { f: self.f, x: x_rest, y: y_rest })
-    }
-}
-
-impl<T: Float, F: RowMap<T>> Kernel<T> for MapRows<'_, T, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(mut self, simd: S) {
-        for i in 0..self.x.rows() {
-            self.f.apply(simd, self.x.row(i), self.y.row_mut(i));
-        }
-    }
 }
 
 struct ZipRows<'a, T, F> {
@@ -259,6 +220,7 @@ struct ZipRows<'a, T, F> {
     a: MatRef<'a, T>,
     b: MatRef<'a, T>,
     out: MatMut<'a, T>,
+    streams: bool,
 }
 
 impl<T: Float, F: RowZip<T>> Split for ZipRows<'_, T, F> {
@@ -270,7 +232,7 @@ impl<T: Float, F: RowZip<T>> Split for ZipRows<'_, T, F> {
         let (a, a_rest) = self.a.split_rows(mid);
         let (b, b_rest) = self.b.split_rows(mid);
         let (out, out_rest) = self.out.split_rows(mid);
-        (Self { f: self.f, a, b, out }, Self { f: self.f, a: a_rest, b: b_rest, out: out_rest })
+        (Self { a, b, out, ..self }, Self { a: a_rest, b: b_rest, out: out_rest, ..self })
     }
 }
 
@@ -279,8 +241,10 @@ impl<T: Float, F: RowZip<T>> Kernel<T> for ZipRows<'_, T, F> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, simd: S) {
+        let leave = self.streams.then(Streaming::new);
         for i in 0..self.a.rows() {
-            self.f.apply(simd, self.a.row(i), self.b.row(i), self.out.row_mut(i));
+            let ab = [self.a.row(i), self.b.row(i)];
+            self.f.apply(simd, ab, self.out.row_mut(i), leave.as_ref());
         }
     }
 }

@@ -23,7 +23,7 @@ pub use draws::Draws;
 pub use float::Float;
 pub use portable::Portable;
 pub use stream::Streaming;
-pub(crate) use stream::{LINE, before_line};
+pub(crate) use stream::{AlignedPart, LINE, before_line};
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;

@@ -37,3 +37,35 @@ impl Drop for Streaming {
 pub(crate) fn before_line<T>(data: &[T]) -> usize {
     data.as_ptr().align_offset(LINE).min(data.len())
 }
+
+/// Where whole cache lines lie in a slice.
+pub(crate) struct AlignedPart {
+    /// Elements before the first.
+    pub(crate) before: usize,
+    /// Elements of them all.
+    pub(crate) inside: usize,
+}
+
+impl AlignedPart {
+    #[inline(always)]
+    pub(crate) fn of<T>(data: &[T]) -> Self {
+        let (before, line) = (before_line(data), LINE / size_of::<T>());
+        Self { before, inside: (data.len() - before) / line * line }
+    }
+
+    /// Cuts a slice before and behind the lines.
+    #[inline(always)]
+    pub(crate) fn cut<'a, T>(&self, data: &'a [T]) -> [&'a [T]; 3] {
+        let (head, rest) = data.split_at(self.before);
+        let (lines, tail) = rest.split_at(self.inside);
+        [head, lines, tail]
+    }
+
+    /// The same of a slice that is written.
+    #[inline(always)]
+    pub(crate) fn cut_mut<'a, T>(&self, data: &'a mut [T]) -> [&'a mut [T]; 3] {
+        let (head, rest) = data.split_at_mut(self.before);
+        let (lines, tail) = rest.split_at_mut(self.inside);
+        [head, lines, tail]
+    }
+}

@@ -4,22 +4,6 @@ use std::ops::Range;
 
 use crate::simd::{LINE, before_line};
 
-/// Where whole cache lines lie in a slice.
-pub(super) struct AlignedPart {
-    /// Elements before the first.
-    pub(super) before: usize,
-    /// Elements of them all.
-    pub(super) inside: usize,
-}
-
-impl AlignedPart {
-    #[inline(always)]
-    pub(super) fn of<T>(data: &[T]) -> Self {
-        let (before, line) = (before_line(data), LINE / size_of::<T>());
-        Self { before, inside: (data.len() - before) / line * line }
-    }
-}
-
 /// Some rows of elements, which need not start with the first channel.
 #[derive(Debug, PartialEq)]
 pub(super) struct RowBlock {

@@ -1,12 +1,12 @@
 //! The two passes of the backward pass: sums of gradients, then `dx`.
 
-use super::blocks::{AlignedPart, RowBlock, row_blocks};
+use super::blocks::{RowBlock, row_blocks};
 use super::normalise::{BatchLines, Channel, Line, Lines, Source, Turned};
 use crate::ops::reduce::columns::{Columns, Group, Panel, sweep};
 use crate::ops::reduce::moments::{BLOCK_ROWS, STRIP};
 use crate::ops::reduce::runs::{Runs, Walker, sum_slots, walk};
 use crate::parallel::ColumnsMut;
-use crate::simd::{Float, Simd, Streaming};
+use crate::simd::{AlignedPart, Float, Simd, Streaming};
 
 impl<T: Float> BatchLines<'_, T> {
     /// `dgamma` and `dbeta` of channel `c` from the sums of `dy` and of `dy (x - mean)`, the mean

@@ -1,10 +1,10 @@
 //! `y = (x - mean) * scale + shift`: the pass that writes the output, in training and inference.
 
-use super::blocks::{AlignedPart, RowBlock, row_blocks};
+use super::blocks::{RowBlock, row_blocks};
 use super::{Affine, BatchNormDims};
 use crate::ops::reduce::columns::{Columns, Group, Panel, sweep};
 use crate::parallel::ColumnsMut;
-use crate::simd::{Float, Simd, Streaming};
+use crate::simd::{AlignedPart, Float, Simd, Streaming};
 
 /// Where per-channel values are taken from: as many adjacent channels as lanes, or one for all.
 pub(super) trait Source<T: Float, const V: usize>: Copy {

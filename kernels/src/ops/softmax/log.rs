@@ -3,10 +3,12 @@
 use super::{ShiftedExp, check_backward, check_forward, flat_sum};
 use crate::error::{Result, check_len};
 use crate::exec::Exec;
-use crate::ops::elementwise::{Binary, Unary, map_slice, update_slice, zip_slices};
-use crate::ops::rows::{RowZip, check_rows, row_grain, row_max, row_sum, zip_rows};
+use crate::ops::elementwise::{
+    Binary, Unary, map_slice, stream_slice, stream_zip, update_slice, zip_slices,
+};
+use crate::ops::rows::{RowZip, check_rows, row_grain, row_max, row_sum, rows_stream, zip_rows};
 use crate::parallel::Split;
-use crate::simd::{Float, Kernel, Simd, math};
+use crate::simd::{Float, Kernel, Simd, Streaming, math};
 use crate::view::{MatMut, MatRef};
 
 /// `y = x - ln Σ exp(x)` along each row. A row of only -∞ gives -ln columns everywhere; a row with
@@ -44,6 +46,8 @@ pub fn log_sum_exp<T: Float>(x: MatRef<'_, T>, out: &mut [T]) -> Result<()> {
 pub struct LogSoftmax<'a, T> {
     x: MatRef<'a, T>,
     y: MatMut<'a, T>,
+    /// Whether `y` is written past the caches.
+    streams: bool,
 }
 
 impl<'a, T: Float> LogSoftmax<'a, T> {
@@ -53,7 +57,8 @@ impl<'a, T: Float> LogSoftmax<'a, T> {
     /// If the shapes differ or rows are not contiguous.
     pub fn new(x: MatRef<'a, T>, y: MatMut<'a, T>) -> Result<Self> {
         check_forward(&x, &y).map_err(|error| error.within("log-softmax"))?;
-        Ok(Self { x, y })
+        let streams = rows_stream(&y);
+        Ok(Self { x, y, streams })
     }
 
     /// Writes `y`.
@@ -80,7 +85,7 @@ impl<T: Float> Split for LogSoftmax<'_, T> {
     fn split(self, mid: usize) -> (Self, Self) {
         let (x, x_rest) = self.x.split_rows(mid);
         let (y, y_rest) = self.y.split_rows(mid);
-        (Self { x, y }, Self { x: x_rest, y: y_rest })
+        (Self { x, y, ..self }, Self { x: x_rest, y: y_rest, ..self })
     }
 }
 
@@ -89,6 +94,7 @@ impl<T: Float> Kernel<T> for LogSoftmax<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, simd: S) {
+        let leave = self.streams.then(Streaming::new);
         let rows = self.x.rows();
         let step = LogSums::<T>::block(self.x.cols());
         let mut block = LogSums::new();
@@ -98,10 +104,11 @@ impl<T: Float> Kernel<T> for LogSoftmax<'_, T> {
             for i in 0..count {
                 let (max, ln_sum) = (block.max[i], block.ln_sum[i]);
                 let (x, y) = (self.x.row(first + i), self.y.row_mut(first + i));
-                if max == T::NEG_INFINITY {
-                    y.fill(-ln_sum);
-                } else {
-                    map_slice(simd, LogProbability { max, ln_sum }, x, y);
+                let f = LogProbability { max, ln_sum };
+                match &leave {
+                    _ if max == T::NEG_INFINITY => y.fill(-ln_sum),
+                    Some(leave) => stream_slice(simd, f, x, y, leave),
+                    None => map_slice(simd, f, x, y),
                 }
             }
         }
@@ -181,9 +188,12 @@ struct LogSoftmaxGradRow;
 
 impl<T: Float> RowZip<T> for LogSoftmaxGradRow {
     #[inline(always)]
-    fn apply<S: Simd<T>>(self, simd: S, y: &[T], dy: &[T], dx: &mut [T]) {
-        let total = row_sum(simd, Identity, dy, T::ZERO);
-        zip_slices(simd, LogSoftmaxGrad { total }, [y, dy], dx);
+    fn apply<S: Simd<T>>(self, simd: S, ab: [&[T]; 2], dx: &mut [T], leave: Option<&Streaming>) {
+        let f = LogSoftmaxGrad { total: row_sum(simd, Identity, ab[1], T::ZERO) };
+        match leave {
+            Some(leave) => stream_zip(simd, f, ab, dx, leave),
+            None => zip_slices(simd, f, ab, dx),
+        }
     }
 }
 

@@ -5,8 +5,9 @@
 //! the error bounds: for row elements d below the maximum, softmax errs relatively by about
 //! d + ln n + n / (4 lanes) roundings, whatever the row's offset.
 //!
-//! Bytes per element where a row fits the cache: at least two accesses forward and three backward, 8
-//! and 12 in `f32`; a processor that reads an output's lines before it writes them moves 12 and 16. The
+//! Bytes per element where a row fits the cache: two accesses forward and three backward, 8 and 12 in
+//! `f32`. An output that outgrows the second-level cache is written past it; a smaller one has its lines
+//! read before they are written, from a cache where it was written before. The
 //! sums along rows (log-sum-exp) take one read, 4. Longer rows are read again from the next level:
 //! once per pass.
 
@@ -17,14 +18,17 @@ pub use self::log::{
     LogSoftmax, LogSoftmaxBackward, LogSumExp, log_softmax, log_softmax_backward, log_sum_exp,
 };
 
-use super::elementwise::{Binary, Unary, update_slice, zip_slices};
+use super::elementwise::{Binary, Unary, stream_slice, stream_zip, update_slice, zip_slices};
 use super::rows::{
-    RowMap, RowZip, check_rows, check_shape, map_rows, row_map_sum, row_max, row_update_sum,
-    row_zip_sum, zip_rows,
+    RowZip, check_rows, check_shape, row_grain, row_map_sum, row_max, row_update_sum, row_zip_sum,
+    rows_stream, zip_rows,
 };
+use crate::buffer::with_zeros;
+use crate::dispatch::caches;
 use crate::error::Result;
 use crate::exec::Exec;
-use crate::simd::{Float, Simd, math};
+use crate::parallel::Split;
+use crate::simd::{Float, Kernel, Simd, Streaming, math};
 use crate::view::{MatMut, MatRef};
 
 /// `y = exp(x) / Σ exp(x)` along each row. A row of only -∞ gives 1 / columns everywhere; a row with
@@ -74,7 +78,53 @@ impl<'a, T: Float> Softmax<'a, T> {
     }
 
     pub(crate) fn execute(self, exec: Exec) -> Result<()> {
-        map_rows(SoftmaxRow, self.x, self.y, exec)
+        let isa = exec.path()?;
+        let cols = self.x.cols();
+        // Powers that are written past the caches wait for their sum in a row that stays near.
+        let fits = cols.saturating_mul(3 * size_of::<T>()) <= caches().l2;
+        let room = if fits && rows_stream(&self.y) { cols } else { 0 };
+        exec.threads().divide(self, row_grain(cols), &|piece| {
+            with_zeros(room, |powers| isa.run(Rows { of: piece, powers }));
+        });
+        Ok(())
+    }
+}
+
+impl<T: Float> Split for Softmax<'_, T> {
+    fn units(&self) -> usize {
+        self.x.rows()
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        let (x, x_rest) = self.x.split_rows(mid);
+        let (y, y_rest) = self.y.split_rows(mid);
+        (Self { x, y }, Self { x: x_rest, y: y_rest })
+    }
+}
+
+/// Some rows on one thread.
+struct Rows<'a, 'b, T> {
+    of: Softmax<'a, T>,
+    /// Room for the powers of a row if the output is written past the caches, else nothing.
+    powers: &'b mut [T],
+}
+
+impl<T: Float> Kernel<T> for Rows<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { of: Softmax { x, mut y }, powers } = self;
+        if powers.is_empty() {
+            for i in 0..x.rows() {
+                softmax_row(simd, x.row(i), y.row_mut(i), T::ONE);
+            }
+            return;
+        }
+        let leave = Streaming::new();
+        for i in 0..x.rows() {
+            stream_softmax_row(simd, x.row(i), powers, y.row_mut(i), &leave);
+        }
     }
 }
 
@@ -220,14 +270,21 @@ pub(crate) fn softmax_in_place<T: Float, S: Simd<T>>(simd: S, y: &mut [T], mass:
     (max, sum)
 }
 
-#[derive(Clone, Copy)]
-struct SoftmaxRow;
-
-impl<T: Float> RowMap<T> for SoftmaxRow {
-    #[inline(always)]
-    fn apply<S: Simd<T>>(self, simd: S, x: &[T], y: &mut [T]) {
-        softmax_row(simd, x, y, T::ONE);
+/// [`softmax_row`] past the caches, by way of `powers`, for rows of more than one vector.
+#[inline(always)]
+fn stream_softmax_row<T: Float, S: Simd<T>>(
+    simd: S,
+    x: &[T],
+    powers: &mut [T],
+    y: &mut [T],
+    leave: &Streaming,
+) {
+    let max = row_max(simd, x);
+    if max == T::NEG_INFINITY {
+        return y.fill(T::ONE / flat_sum(x));
     }
+    let sum = row_map_sum(simd, ShiftedExp { max }, x, powers, T::NEG_INFINITY);
+    stream_slice(simd, Scale(T::ONE / sum), powers, y, leave);
 }
 
 #[derive(Clone, Copy)]
@@ -235,8 +292,12 @@ struct SoftmaxGradRow;
 
 impl<T: Float> RowZip<T> for SoftmaxGradRow {
     #[inline(always)]
-    fn apply<S: Simd<T>>(self, simd: S, y: &[T], dy: &[T], dx: &mut [T]) {
-        let dot = row_zip_sum(simd, Product, y, dy);
-        zip_slices(simd, SoftmaxGrad { dot }, [y, dy], dx);
+    fn apply<S: Simd<T>>(self, simd: S, ab: [&[T]; 2], dx: &mut [T], leave: Option<&Streaming>) {
+        let [y, dy] = ab;
+        let f = SoftmaxGrad { dot: row_zip_sum(simd, Product, y, dy) };
+        match leave {
+            Some(leave) => stream_zip(simd, f, ab, dx, leave),
+            None => zip_slices(simd, f, ab, dx),
+        }
     }
 }
