@@ -236,10 +236,11 @@ impl<'a, T> ColumnsMut<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.stride), self.width) }
     }
 
-    /// Whether the part of every row starts at a multiple of `bytes`.
-    pub(crate) fn rows_are_aligned(&self, bytes: usize) -> bool {
+    /// Columns before those that start at a multiple of `bytes`, if these are the same in every row.
+    pub(crate) fn before_lines(&self, bytes: usize) -> Option<usize> {
         let step = self.stride.wrapping_mul(size_of::<T>());
-        self.start.addr().is_multiple_of(bytes) && step.is_multiple_of(bytes)
+        let before = self.start.align_offset(bytes);
+        (step.is_multiple_of(bytes) && before <= self.width).then_some(before)
     }
 
     /// `rows` rows of `width` elements, `stride` apart.
@@ -336,13 +337,14 @@ mod tests {
     }
 
     #[test]
-    fn aligned_rows_need_an_aligned_start_and_distance() {
-        let mut data = [0u64; 3 * 8];
-        let mut all = ColumnsMut::new(&mut data, 3, 8);
-        let lag = all.start.addr() % 64 / 8;
-        assert!(all.part((8 - lag) % 8, 1).rows_are_aligned(64));
-        assert!(!all.part((9 - lag) % 8, 1).rows_are_aligned(64));
-        assert!(!ColumnsMut::new(&mut data[(8 - lag) % 8..][..6], 2, 3).rows_are_aligned(64));
+    fn lines_begin_at_the_same_columns_where_rows_are_whole_lines() {
+        let mut data = [0u64; 3 * 16];
+        let mut all = ColumnsMut::new(&mut data, 3, 16);
+        let lead = (8 - all.start.addr() % 64 / 8) % 8;
+        assert_eq!(all.before_lines(64), Some(lead));
+        assert_eq!(all.part(lead + 1, 8).before_lines(64), Some(7));
+        assert_eq!(all.part(lead + 1, 6).before_lines(64), None);
+        assert_eq!(ColumnsMut::new(&mut data[..12], 2, 6).before_lines(64), None);
     }
 
     #[test]

@@ -85,7 +85,8 @@ impl<T: Float, F: Unary<T>> Kernel<T> for Map<'_, T, F> {
     fn run<S: Simd<T>>(self, simd: S) {
         if self.streams {
             let leave = Streaming::new();
-            stream_slice(simd, self.f, self.x, self.y, &leave);
+            let ask = Ask::ahead_in(simd, self.x);
+            stream_slice(simd, self.f, self.x, (self.y, &leave), ask);
         } else {
             map_slice(simd, self.f, self.x, self.y);
         }
@@ -113,10 +114,57 @@ where
     simd.store_partial(f.apply(simd, tail), y.into_remainder());
 }
 
+/// What a loop asks for while it keeps the arithmetic busy: it will be needed next, and lies far away.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a, T> {
+    rest: &'a [T],
+    /// Elements per vector of the loop.
+    step: usize,
+}
+
+impl<'a, T: Float> Ask<'a, T> {
+    /// Nothing.
+    pub(crate) const NOTHING: Self = Self { rest: &[], step: 0 };
+
+    /// What a loop over `data` needs some vectors later.
+    #[inline(always)]
+    pub(crate) fn ahead_in<S: Simd<T>>(_simd: S, data: &'a [T]) -> Self {
+        let ahead = (AHEAD / size_of::<T>()).min(data.len());
+        Self { rest: &data[ahead..], step: S::LANES }
+    }
+
+    /// One half of the `next` row, by a loop over a row as long; the other half is for another loop.
+    #[inline(always)]
+    pub(crate) fn half_of<S: Simd<T>>(_simd: S, next: &'a [T], second: bool) -> Self {
+        let (first, rest) = next.split_at(next.len() / 2);
+        Self { rest: if second { rest } else { first }, step: S::LANES / 2 }
+    }
+
+    /// All of the `next` row, by a loop over a row as long.
+    #[inline(always)]
+    pub(crate) fn whole<S: Simd<T>>(_simd: S, next: &'a [T]) -> Self {
+        Self { rest: next, step: S::LANES }
+    }
+
+    /// Asks for the part that belongs to the next vector of the loop.
+    #[inline(always)]
+    pub(crate) fn step<S: Simd<T>>(&mut self, simd: S) {
+        if !self.rest.is_empty() {
+            simd.prefetch(self.rest.as_ptr());
+            self.rest = &self.rest[self.step.min(self.rest.len())..];
+        }
+    }
+}
+
 /// [`map_slice`] past the caches, as far as `y` consists of whole lines.
 #[inline(always)]
-pub(crate) fn stream_slice<T, S, F>(simd: S, f: F, x: &[T], y: &mut [T], leave: &Streaming)
-where
+pub(crate) fn stream_slice<T, S, F>(
+    simd: S,
+    f: F,
+    x: &[T],
+    (y, leave): (&mut [T], &Streaming),
+    mut ask: Ask<'_, T>,
+) where
     T: Float,
     S: Simd<T>,
     F: Unary<T>,
@@ -125,7 +173,7 @@ where
     // One loop, since the function may be long: what is before and behind the lines is little.
     for (i, (x, y)) in lines.cut(x).into_iter().zip(lines.cut_mut(y)).enumerate() {
         for (x, y) in x.chunks(S::LANES).zip(y.chunks_mut(S::LANES)) {
-            prefetch(simd, [x]);
+            ask.step(simd);
             let value = f.apply(simd, load_some(simd, x));
             if i == 1 {
                 simd.stream(value, y, leave);
@@ -200,7 +248,8 @@ impl<T: Float, F: Binary<T>> Kernel<T> for Zip<'_, T, F> {
     fn run<S: Simd<T>>(self, simd: S) {
         if self.streams {
             let leave = Streaming::new();
-            stream_zip(simd, self.f, [self.a, self.b], self.y, &leave);
+            let ask = [self.a, self.b].map(|x| Ask::ahead_in(simd, x));
+            stream_zip(simd, self.f, [self.a, self.b], (self.y, &leave), ask);
         } else {
             zip_slices(simd, self.f, [self.a, self.b], self.y);
         }
@@ -232,8 +281,13 @@ where
 
 /// [`zip_slices`] past the caches, as far as `y` consists of whole lines.
 #[inline(always)]
-pub(crate) fn stream_zip<T, S, F>(simd: S, f: F, [a, b]: [&[T]; 2], y: &mut [T], leave: &Streaming)
-where
+pub(crate) fn stream_zip<T, S, F>(
+    simd: S,
+    f: F,
+    [a, b]: [&[T]; 2],
+    (y, leave): (&mut [T], &Streaming),
+    mut ask: [Ask<'_, T>; 2],
+) where
     T: Float,
     S: Simd<T>,
     F: Binary<T>,
@@ -243,7 +297,7 @@ where
     for (i, ((a, b), y)) in inputs.zip(lines.cut_mut(y)).enumerate() {
         let pairs = a.chunks(S::LANES).zip(b.chunks(S::LANES));
         for ((a, b), y) in pairs.zip(y.chunks_mut(S::LANES)) {
-            prefetch(simd, [a, b]);
+            ask.iter_mut().for_each(|ask| ask.step(simd));
             let value = f.apply(simd, load_some(simd, a), load_some(simd, b));
             if i == 1 {
                 simd.stream(value, y, leave);

@@ -1,7 +1,7 @@
 //! Reductions along one row. Which lane and which accumulator an element enters depends on its
 //! column alone, so that a row's result does not depend on alignment, threads or other rows.
 
-use super::elementwise::{Binary, Unary};
+use super::elementwise::{Ask, Binary, Unary};
 use crate::dispatch::outgrows_cache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Exec;
@@ -64,7 +64,7 @@ pub(crate) fn row_max<T: Float, S: Simd<T>>(simd: S, row: &[T]) -> T {
 
 /// The sum of `f(x)`; where the row ends inside a vector, `f(fill)` must be 0.
 #[inline(always)]
-pub(crate) fn row_sum<T, S, F>(simd: S, f: F, row: &[T], fill: T) -> T
+pub(crate) fn row_sum<T, S, F>(simd: S, f: F, row: &[T], fill: T, mut ask: Ask<'_, T>) -> T
 where
     T: Float,
     S: Simd<T>,
@@ -74,6 +74,7 @@ where
     let mut blocks = row.chunks_exact(STREAMS * S::LANES);
     for block in blocks.by_ref() {
         for (stream, x) in streams.iter_mut().zip(block.chunks_exact(S::LANES)) {
+            ask.step(simd);
             *stream = simd.add(*stream, f.apply(simd, simd.load(x)));
         }
     }
@@ -88,7 +89,13 @@ where
 
 /// Writes `f(x)` to `out` and returns the sum, as [`row_sum`] does.
 #[inline(always)]
-pub(crate) fn row_map_sum<T, S, F>(simd: S, f: F, row: &[T], out: &mut [T], fill: T) -> T
+pub(crate) fn row_map_sum<T, S, F>(
+    simd: S,
+    f: F,
+    (row, fill): (&[T], T),
+    out: &mut [T],
+    mut ask: Ask<'_, T>,
+) -> T
 where
     T: Float,
     S: Simd<T>,
@@ -100,6 +107,7 @@ where
     for (block, out) in blocks.by_ref().zip(out_blocks.by_ref()) {
         let pairs = block.chunks_exact(S::LANES).zip(out.chunks_exact_mut(S::LANES));
         for (stream, (x, out)) in streams.iter_mut().zip(pairs) {
+            ask.step(simd);
             let value = f.apply(simd, simd.load(x));
             simd.store(value, out);
             *stream = simd.add(*stream, value);
@@ -190,8 +198,17 @@ pub(crate) fn uniform_lane<T: Float, S: Simd<T>>(simd: S, v: S::V) -> T {
 
 /// A function of two rows.
 pub(crate) trait RowZip<T: Float>: Copy + Send + Sync {
-    /// Writes `out`, with leave past the caches. Mark it `#[inline(always)]`.
-    fn apply<S: Simd<T>>(self, simd: S, ab: [&[T]; 2], out: &mut [T], leave: Option<&Streaming>);
+    /// Writes `out`. Mark both `#[inline(always)]`.
+    fn apply<S: Simd<T>>(self, simd: S, ab: [&[T]; 2], out: &mut [T]);
+
+    /// The same past the caches; `next` are the rows that come next.
+    fn stream<S: Simd<T>>(
+        self,
+        simd: S,
+        ab: [&[T]; 2],
+        out: (&mut [T], &Streaming),
+        next: [&[T]; 2],
+    );
 }
 
 /// Whether `y` is written past the caches: where it outgrows them, and the lines that its rows share
@@ -243,8 +260,13 @@ impl<T: Float, F: RowZip<T>> Kernel<T> for ZipRows<'_, T, F> {
     fn run<S: Simd<T>>(mut self, simd: S) {
         let leave = self.streams.then(Streaming::new);
         for i in 0..self.a.rows() {
-            let ab = [self.a.row(i), self.b.row(i)];
-            self.f.apply(simd, ab, self.out.row_mut(i), leave.as_ref());
+            let [ab, next] =
+                [i, (i + 1).min(self.a.rows() - 1)].map(|i| [self.a.row(i), self.b.row(i)]);
+            let out = self.out.row_mut(i);
+            match &leave {
+                Some(leave) => self.f.stream(simd, ab, (out, leave), next),
+                None => self.f.apply(simd, ab, out),
+            }
         }
     }
 }

@@ -209,6 +209,12 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
         self.mul(self.mul(a, self.pow2(half)), self.pow2(rest))
     }
 
+    /// The same where `2^n` and the result are normal.
+    #[inline(always)]
+    fn scale_normal(self, a: Self::V, n: Self::V) -> Self::V {
+        self.mul(a, self.pow2(n))
+    }
+
     /// Where the draws at `position`, `position + 1` and so on, lane by lane, are below `limit`.
     #[inline(always)]
     fn drawn_below(self, draws: Draws, position: u32, limit: u32) -> Self::M {

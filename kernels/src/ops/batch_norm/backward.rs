@@ -9,7 +9,7 @@ use super::gradient::{
 };
 use super::normalise::{BatchLines, Channel};
 use super::tall::{Block, ChunkPlan, ChunkSums, Chunks};
-use super::{Affine, BatchNormDims, BatchStats, GRAIN, Share, strip_width};
+use super::{Affine, BatchNormDims, BatchStats, GRAIN, Share, strips};
 use crate::buffer::with_zeros;
 use crate::dispatch::outgrows_cache;
 use crate::error::{Result, check_len};
@@ -170,10 +170,10 @@ impl<T: Float> Strips<'_, T> {
     fn columns<S: Simd<T>, const RELU: bool>(mut self, simd: S) {
         let BatchNormDims { outer, channels: stride, .. } = self.dims;
         let channels = self.dgamma.len();
-        let streams = self.streams && self.dx.rows_are_aligned(LINE);
-        let leave = streams.then(Streaming::new);
-        for at in (0..channels).step_by(strip_width::<T>()) {
-            let width = strip_width::<T>().min(channels - at);
+        // Strips of whole lines of the output, if its rows have them at the same channels.
+        let lead = if self.streams { self.dx.before_lines(LINE) } else { None };
+        let leave = lead.map(|_| Streaming::new());
+        for (at, width) in strips::<T>(channels, lead.unwrap_or(0)) {
             let x = Panel::new(&self.x[self.first + at..], outer, width, stride);
             let dy = Panel::new(&self.dy[self.first + at..], outer, width, stride);
             let lines = self.lines.from(at);
@@ -184,7 +184,7 @@ impl<T: Float> Strips<'_, T> {
             }
             let gradient = Gradient { lines, dgamma, dbeta, count: outer };
             let dx = self.dx.part(at, width);
-            let leave = leave.as_ref();
+            let leave = leave.as_ref().filter(|_| Some(at) >= lead);
             GradientColumns::<_, RELU> { x, dy, dx, gradient, turn: 0, leave }.run(simd);
         }
     }

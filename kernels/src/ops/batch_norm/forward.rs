@@ -4,7 +4,7 @@ use super::normalise::{
     BatchLines, Channel, Lines, NormaliseColumns, NormaliseRows, normalise_run,
 };
 use super::tall::{Block, ChunkPlan, ChunkSums, Chunks};
-use super::{Affine, BatchNormDims, BatchStats, GRAIN, Share, check_epsilon, strip_width};
+use super::{Affine, BatchNormDims, BatchStats, GRAIN, Share, check_epsilon, strips};
 use crate::buffer::with_zeros;
 use crate::dispatch::outgrows_cache;
 use crate::error::{Result, check_len};
@@ -212,17 +212,17 @@ impl<T: Float> Strips<'_, T> {
     #[inline(always)]
     fn columns<S: Simd<T>, const RELU: bool>(mut self, simd: S) {
         let (channels, stride) = (self.affine.gamma.len(), self.dims.channels);
-        let streams = self.streams && self.y.rows_are_aligned(LINE);
-        let leave = streams.then(Streaming::new);
-        for at in (0..channels).step_by(strip_width::<T>()) {
-            let width = strip_width::<T>().min(channels - at);
+        // Strips of whole lines of the output, if its rows have them at the same channels.
+        let lead = if self.streams { self.y.before_lines(LINE) } else { None };
+        let leave = lead.map(|_| Streaming::new());
+        for (at, width) in strips::<T>(channels, lead.unwrap_or(0)) {
             let x = Panel::new(&self.x[self.first + at..], self.dims.outer, width, stride);
             let moments = StripMoments::of(simd, x);
             self.stats.write(simd, at, &moments.channels[..width], moments.count);
             let lines = self.stats.lines(self.affine).from(at);
             let y = self.y.part(at, width);
-            NormaliseColumns::<_, _, RELU> { x, y, lines, turn: 0, leave: leave.as_ref() }
-                .run(simd);
+            let leave = leave.as_ref().filter(|_| Some(at) >= lead);
+            NormaliseColumns::<_, _, RELU> { x, y, lines, turn: 0, leave }.run(simd);
         }
     }
 

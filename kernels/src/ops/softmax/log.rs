@@ -4,7 +4,7 @@ use super::{ShiftedExp, check_backward, check_forward, flat_sum};
 use crate::error::{Result, check_len};
 use crate::exec::Exec;
 use crate::ops::elementwise::{
-    Binary, Unary, map_slice, stream_slice, stream_zip, update_slice, zip_slices,
+    Ask, Binary, Unary, map_slice, stream_slice, stream_zip, update_slice, zip_slices,
 };
 use crate::ops::rows::{RowZip, check_rows, row_grain, row_max, row_sum, rows_stream, zip_rows};
 use crate::parallel::Split;
@@ -107,7 +107,11 @@ impl<T: Float> Kernel<T> for LogSoftmax<'_, T> {
                 let f = LogProbability { max, ln_sum };
                 match &leave {
                     _ if max == T::NEG_INFINITY => y.fill(-ln_sum),
-                    Some(leave) => stream_slice(simd, f, x, y, leave),
+                    Some(leave) => {
+                        let ask =
+                            Ask::half_of(simd, self.x.row((first + i + 1).min(rows - 1)), true);
+                        stream_slice(simd, f, x, (y, leave), ask);
+                    }
                     None => map_slice(simd, f, x, y),
                 }
             }
@@ -188,12 +192,23 @@ struct LogSoftmaxGradRow;
 
 impl<T: Float> RowZip<T> for LogSoftmaxGradRow {
     #[inline(always)]
-    fn apply<S: Simd<T>>(self, simd: S, ab: [&[T]; 2], dx: &mut [T], leave: Option<&Streaming>) {
-        let f = LogSoftmaxGrad { total: row_sum(simd, Identity, ab[1], T::ZERO) };
-        match leave {
-            Some(leave) => stream_zip(simd, f, ab, dx, leave),
-            None => zip_slices(simd, f, ab, dx),
-        }
+    fn apply<S: Simd<T>>(self, simd: S, [y, dy]: [&[T]; 2], dx: &mut [T]) {
+        let total = row_sum(simd, Identity, dy, T::ZERO, Ask::NOTHING);
+        zip_slices(simd, LogSoftmaxGrad { total }, [y, dy], dx);
+    }
+
+    #[inline(always)]
+    fn stream<S: Simd<T>>(
+        self,
+        simd: S,
+        [y, dy]: [&[T]; 2],
+        dx: (&mut [T], &Streaming),
+        next: [&[T]; 2],
+    ) {
+        // Only dy is read for the sum; y comes with the exponentials.
+        let total = row_sum(simd, Identity, dy, T::ZERO, Ask::NOTHING);
+        let ask = [Ask::ahead_in(simd, y), Ask::whole(simd, next[1])];
+        stream_zip(simd, LogSoftmaxGrad { total }, [y, dy], dx, ask);
     }
 }
 
@@ -294,7 +309,9 @@ impl<T: Float> LogSums<T> {
             self.ln_sum[i] = if max == T::NEG_INFINITY {
                 flat_sum(row)
             } else {
-                row_sum(simd, ShiftedExp { max }, row, T::NEG_INFINITY)
+                let next = x.row((first + i + 1).min(x.rows() - 1));
+                let ask = if count > 1 { Ask::NOTHING } else { Ask::half_of(simd, next, false) };
+                row_sum(simd, ShiftedExp { max }, row, T::NEG_INFINITY, ask)
             };
         }
         update_slice(simd, LnOfSum, &mut self.ln_sum[..count]);

@@ -18,7 +18,7 @@ pub use self::log::{
     LogSoftmax, LogSoftmaxBackward, LogSumExp, log_softmax, log_softmax_backward, log_sum_exp,
 };
 
-use super::elementwise::{Binary, Unary, stream_slice, stream_zip, update_slice, zip_slices};
+use super::elementwise::{Ask, Binary, Unary, stream_slice, stream_zip, update_slice, zip_slices};
 use super::rows::{
     RowZip, check_rows, check_shape, row_grain, row_map_sum, row_max, row_update_sum, row_zip_sum,
     rows_stream, zip_rows,
@@ -123,7 +123,8 @@ impl<T: Float> Kernel<T> for Rows<'_, '_, T> {
         }
         let leave = Streaming::new();
         for i in 0..x.rows() {
-            stream_softmax_row(simd, x.row(i), powers, y.row_mut(i), &leave);
+            let [row, next] = [i, (i + 1).min(x.rows() - 1)].map(|i| x.row(i));
+            stream_softmax_row(simd, [row, next], powers, (y.row_mut(i), &leave));
         }
     }
 }
@@ -244,7 +245,7 @@ pub(crate) fn softmax_row<T: Float, S: Simd<T>>(simd: S, x: &[T], y: &mut [T], m
         simd.store_partial(simd.mul(powers, simd.splat(mass / sum)), y);
         return (max, sum);
     }
-    let sum = row_map_sum(simd, f, x, y, T::NEG_INFINITY);
+    let sum = row_map_sum(simd, f, (x, T::NEG_INFINITY), y, Ask::NOTHING);
     update_slice(simd, Scale(mass / sum), y);
     (max, sum)
 }
@@ -270,21 +271,22 @@ pub(crate) fn softmax_in_place<T: Float, S: Simd<T>>(simd: S, y: &mut [T], mass:
     (max, sum)
 }
 
-/// [`softmax_row`] past the caches, by way of `powers`, for rows of more than one vector.
+/// [`softmax_row`] past the caches, by way of `powers`, for rows of more than one vector; the next row is
+/// asked for meanwhile.
 #[inline(always)]
 fn stream_softmax_row<T: Float, S: Simd<T>>(
     simd: S,
-    x: &[T],
+    [x, next]: [&[T]; 2],
     powers: &mut [T],
-    y: &mut [T],
-    leave: &Streaming,
+    y: (&mut [T], &Streaming),
 ) {
     let max = row_max(simd, x);
     if max == T::NEG_INFINITY {
-        return y.fill(T::ONE / flat_sum(x));
+        return y.0.fill(T::ONE / flat_sum(x));
     }
-    let sum = row_map_sum(simd, ShiftedExp { max }, x, powers, T::NEG_INFINITY);
-    stream_slice(simd, Scale(T::ONE / sum), powers, y, leave);
+    let [first, second] = [false, true].map(|second| Ask::half_of(simd, next, second));
+    let sum = row_map_sum(simd, ShiftedExp { max }, (x, T::NEG_INFINITY), powers, first);
+    stream_slice(simd, Scale(T::ONE / sum), powers, y, second);
 }
 
 #[derive(Clone, Copy)]
@@ -292,12 +294,21 @@ struct SoftmaxGradRow;
 
 impl<T: Float> RowZip<T> for SoftmaxGradRow {
     #[inline(always)]
-    fn apply<S: Simd<T>>(self, simd: S, ab: [&[T]; 2], dx: &mut [T], leave: Option<&Streaming>) {
-        let [y, dy] = ab;
-        let f = SoftmaxGrad { dot: row_zip_sum(simd, Product, y, dy) };
-        match leave {
-            Some(leave) => stream_zip(simd, f, ab, dx, leave),
-            None => zip_slices(simd, f, ab, dx),
-        }
+    fn apply<S: Simd<T>>(self, simd: S, [y, dy]: [&[T]; 2], dx: &mut [T]) {
+        let dot = row_zip_sum(simd, Product, y, dy);
+        zip_slices(simd, SoftmaxGrad { dot }, [y, dy], dx);
+    }
+
+    #[inline(always)]
+    fn stream<S: Simd<T>>(
+        self,
+        simd: S,
+        [y, dy]: [&[T]; 2],
+        dx: (&mut [T], &Streaming),
+        next: [&[T]; 2],
+    ) {
+        let dot = row_zip_sum(simd, Product, y, dy);
+        let ask = next.map(|next| Ask::whole(simd, next));
+        stream_zip(simd, SoftmaxGrad { dot }, [y, dy], dx, ask);
     }
 }

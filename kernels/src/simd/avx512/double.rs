@@ -182,6 +182,10 @@ impl Simd<f64> for Avx512 {
         registers!(_mm512_scalef_pd(a, n))
     }
     #[inline(always)]
+    fn scale_normal(self, a: __m512d, n: __m512d) -> __m512d {
+        registers!(_mm512_scalef_pd(a, n))
+    }
+    #[inline(always)]
     fn drawn_below(self, draws: Draws, position: u32, limit: u32) -> __mmask8 {
         self.eight_below(draws, position, limit)
     }

@@ -211,6 +211,10 @@ impl Simd<f32> for Avx512 {
         registers!(_mm512_scalef_ps(a, n))
     }
     #[inline(always)]
+    fn scale_normal(self, a: __m512, n: __m512) -> __m512 {
+        registers!(_mm512_scalef_ps(a, n))
+    }
+    #[inline(always)]
     fn drawn_below(self, draws: Draws, position: u32, limit: u32) -> __mmask16 {
         self.sixteen_below(draws, position, limit)
     }

@@ -54,7 +54,7 @@ pub(crate) fn exp_decay<T: Float, S: Simd<T>>(simd: S, x: S::V) -> S::V {
     let low = simd.splat(T::EXP_LOW_NORMAL);
     // NaN goes through the maximum: it is the second operand.
     let (n, r) = reduce(simd, simd.max(low, x));
-    let power = simd.mul(exp_of_reduced_fast(simd, r), simd.pow2(n));
+    let power = simd.scale_normal(exp_of_reduced_fast(simd, r), n);
     simd.select(simd.lt(x, low), simd.zero(), power)
 }
 
