@@ -64,7 +64,18 @@ pub(crate) fn row_max<T: Float, S: Simd<T>>(simd: S, row: &[T]) -> T {
 
 /// The sum of `f(x)`; where the row ends inside a vector, `f(fill)` must be 0.
 #[inline(always)]
-pub(crate) fn row_sum<T, S, F>(simd: S, f: F, row: &[T], fill: T, mut ask: Ask<'_, T>) -> T
+pub(crate) fn row_sum<T, S, F>(simd: S, f: F, row: &[T], fill: T) -> T
+where
+    T: Float,
+    S: Simd<T>,
+    F: Unary<T>,
+{
+    row_sum_asking(simd, f, row, fill, Ask::NOTHING)
+}
+
+/// [`row_sum`], which asks for other data meanwhile.
+#[inline(always)]
+pub(crate) fn row_sum_asking<T, S, F>(simd: S, f: F, row: &[T], fill: T, mut ask: Ask<'_, T>) -> T
 where
     T: Float,
     S: Simd<T>,

@@ -2,7 +2,7 @@
 
 use super::Targets;
 use super::soft::SoftRow;
-use crate::ops::elementwise::{Ask, Binary, Unary, zip_slices};
+use crate::ops::elementwise::{Binary, Unary, zip_slices};
 use crate::ops::rows::{row_max, row_sum};
 use crate::ops::softmax::{LnOfSum, ShiftedExp, flat_sum, softmax_in_place, softmax_row};
 use crate::parallel::Split;
@@ -299,7 +299,7 @@ pub(super) fn sums<T: Float, S: Simd<T>>(simd: S, row: &mut Row<'_, T>, mass: T)
     if max == T::NEG_INFINITY {
         return (max, flat_sum(z));
     }
-    (max, row_sum(simd, ShiftedExp { max }, z, T::NEG_INFINITY, Ask::NOTHING))
+    (max, row_sum(simd, ShiftedExp { max }, z, T::NEG_INFINITY))
 }
 
 /// `max - z`, or 0 in a row of only -∞.

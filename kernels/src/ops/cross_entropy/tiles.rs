@@ -2,7 +2,7 @@
 
 use super::rows::{BLOCK, Rules, below_max};
 use super::soft::SoftRow;
-use crate::ops::elementwise::{Ask, Unary, update_slice};
+use crate::ops::elementwise::{Unary, update_slice};
 use crate::ops::rows::{row_max, row_sum, uniform_lane};
 use crate::ops::softmax::{LnOfSum, ShiftedExp, flat_sum};
 use crate::parallel::Split;
@@ -123,7 +123,7 @@ impl<T: Float> Kernel<T> for Fold<'_, T> {
                 if max != old {
                     states.sum[i] *= uniform_lane(simd, f.apply(simd, simd.splat(old)));
                 }
-                states.sum[i] += row_sum(simd, f, row, T::NEG_INFINITY, Ask::NOTHING);
+                states.sum[i] += row_sum(simd, f, row, T::NEG_INFINITY);
                 if rules.floor != T::ZERO {
                     let moved = if seen == T::ZERO { T::ZERO } else { seen * (max - old) };
                     let new = rules.floors(T::ONE).spread(simd, row, [max, T::ZERO], None);

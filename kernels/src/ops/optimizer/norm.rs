@@ -3,7 +3,7 @@
 use crate::buffer::with_zeros;
 use crate::error::Result;
 use crate::exec::Exec;
-use crate::ops::elementwise::{Ask, Unary};
+use crate::ops::elementwise::Unary;
 use crate::ops::rows::row_sum;
 use crate::parallel::Split;
 use crate::simd::{Float, Kernel, Simd};
@@ -132,7 +132,7 @@ impl<T: Float> Kernel<T> for Blocks<'_, T> {
                 continue;
             }
             for (block, sum) in tensor[skip * BLOCK..].chunks(BLOCK).zip(sums.by_ref()) {
-                *sum = row_sum(simd, Squared(self.scale), block, T::ZERO, Ask::NOTHING).to_f64();
+                *sum = row_sum(simd, Squared(self.scale), block, T::ZERO).to_f64();
             }
             skip = 0;
         }

@@ -6,7 +6,9 @@ use crate::exec::Exec;
 use crate::ops::elementwise::{
     Ask, Binary, Unary, map_slice, stream_slice, stream_zip, update_slice, zip_slices,
 };
-use crate::ops::rows::{RowZip, check_rows, row_grain, row_max, row_sum, rows_stream, zip_rows};
+use crate::ops::rows::{
+    RowZip, check_rows, row_grain, row_max, row_sum, row_sum_asking, rows_stream, zip_rows,
+};
 use crate::parallel::Split;
 use crate::simd::{Float, Kernel, Simd, Streaming, math};
 use crate::view::{MatMut, MatRef};
@@ -193,7 +195,7 @@ struct LogSoftmaxGradRow;
 impl<T: Float> RowZip<T> for LogSoftmaxGradRow {
     #[inline(always)]
     fn apply<S: Simd<T>>(self, simd: S, [y, dy]: [&[T]; 2], dx: &mut [T]) {
-        let total = row_sum(simd, Identity, dy, T::ZERO, Ask::NOTHING);
+        let total = row_sum(simd, Identity, dy, T::ZERO);
         zip_slices(simd, LogSoftmaxGrad { total }, [y, dy], dx);
     }
 
@@ -206,7 +208,7 @@ impl<T: Float> RowZip<T> for LogSoftmaxGradRow {
         next: [&[T]; 2],
     ) {
         // Only dy is read for the sum; y comes with the exponentials.
-        let total = row_sum(simd, Identity, dy, T::ZERO, Ask::NOTHING);
+        let total = row_sum(simd, Identity, dy, T::ZERO);
         let ask = [Ask::ahead_in(simd, y), Ask::whole(simd, next[1])];
         stream_zip(simd, LogSoftmaxGrad { total }, [y, dy], dx, ask);
     }
@@ -311,7 +313,7 @@ impl<T: Float> LogSums<T> {
             } else {
                 let next = x.row((first + i + 1).min(x.rows() - 1));
                 let ask = if count > 1 { Ask::NOTHING } else { Ask::half_of(simd, next, false) };
-                row_sum(simd, ShiftedExp { max }, row, T::NEG_INFINITY, ask)
+                row_sum_asking(simd, ShiftedExp { max }, row, T::NEG_INFINITY, ask)
             };
         }
         update_slice(simd, LnOfSum, &mut self.ln_sum[..count]);
