@@ -44,7 +44,8 @@ pub use model::{
     gradient_check,
 };
 pub use train::{
-    Callback, EarlyStopping, Epoch, History, KeepBest, Monitor, Session, Snapshot, Trainer,
+    Callback, EarlyStopping, Epoch, EventFile, History, KeepBest, Monitor, Session, Snapshot,
+    TensorBoard, Trainer, sparkline,
 };
 
 /// What most programs need.
@@ -67,3 +68,12 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The same for the pages of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/questions.md")]
+struct Questions;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migrating.md")]
+struct Migrating;

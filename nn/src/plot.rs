@@ -6,18 +6,18 @@ use std::path::Path;
 use plotters::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
 use crate::train::Epoch;
 
 const SIZE: (u32, u32) = (720, 400);
 
 /// Losses on the left axis and accuracy on the right one, over the number of the epoch.
-pub(crate) fn learning_curve(epochs: &[Epoch], path: &Path) -> Result<()> {
+/// `path` names it in errors.
+pub(crate) fn learning_curve(epochs: &[Epoch], path: &Path) -> Result<String> {
     let mut svg = String::new();
     draw(epochs, &mut svg).map_err(|error| {
         Error::format(&path.display().to_string(), "learning curve", "a drawing", error)
     })?;
-    write_atomically(path, svg.as_bytes())
+    Ok(svg)
 }
 
 fn draw(epochs: &[Epoch], svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {

@@ -7,15 +7,17 @@ mod keep;
 mod progress;
 mod run;
 mod session;
+mod tensorboard;
 
 use std::path::PathBuf;
 
 use tilewise_kernels::Float;
 
 pub use callback::Callback;
-pub use history::{Epoch, History};
+pub use history::{Epoch, History, sparkline};
 pub use keep::{EarlyStopping, KeepBest, Monitor};
 pub use session::{Session, Snapshot};
+pub use tensorboard::{EventFile, TensorBoard};
 
 use checkpoint::Checkpoints;
 
@@ -109,7 +111,8 @@ impl<O, L> Trainer<O, L> {
         self
     }
 
-    /// Turns the progress bar on (the default) or off. It shows on a terminal only.
+    /// Turns the progress bar on (the default) or off: place in the epoch, loss, the course of the
+    /// validation loss and the time left. It shows on a terminal only.
     pub fn progress(mut self, progress: bool) -> Self {
         self.plan.progress = progress;
         self

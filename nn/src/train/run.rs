@@ -134,7 +134,6 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
         if self.shuffled != Some(epoch) {
             self.batches.shuffle(self.plan.seed, epoch);
             self.shuffled = Some(epoch);
-            self.bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.plan.epochs));
         }
         let (loss, rows) = self.gradients(step)?;
         let session = &mut self.session;
@@ -151,7 +150,7 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
         session.position.loss_sum += loss * rows as f64;
         session.position.rows += rows;
         session.position.time += start.elapsed();
-        self.bar.set_position(session.position.step as u64);
+        progress::show(&self.bar, self.plan, session);
         callbacks.iter_mut().try_for_each(|callback| callback.step(session))
     }
 

@@ -6,6 +6,7 @@ mod batch_norm;
 mod callbacks;
 mod checkpoints;
 mod common;
+mod curves;
 mod data;
 mod images;
 mod init;
