@@ -62,8 +62,8 @@ impl Pool {
     /// Checks that the window fits.
     ///
     /// # Errors
-    /// If an extent of the window or a stride is 0, the window is larger than the padded image, its
-    /// elements are apart, the padding is as large as the window, or a size overflows.
+    /// If an extent of the image, of the window or a stride is 0, the window is larger than the padded
+    /// image, its elements are apart, the padding is as large as the window, or a size overflows.
     pub fn new(kind: Pooling, dims: ImageDims, window: Window) -> Result<Self> {
         let check = || {
             dims.len()?;
@@ -74,9 +74,13 @@ impl Pool {
                 let got = format!("{} and {}", window.dilation[0], window.dilation[1]);
                 return Err(Error::value("dilation", "1", got));
             }
+            // A window must not lie in the padding alone.
+            if dims.height == 0 || dims.width == 0 {
+                let got = format!("{} x {}", dims.height, dims.width);
+                return Err(Error::shape("image", "at least one pixel", got));
+            }
             for (padding, kernel) in window.padding.into_iter().zip(window.kernel) {
                 if padding >= kernel {
-                    // A window must not lie in the padding alone.
                     return Err(Error::value("padding", format!("below {kernel}"), padding));
                 }
             }
