@@ -119,6 +119,11 @@ pub trait Op<T: Float>: Any + Debug + Send + Sync {
         Uses::ALL
     }
 
+    /// Whether input number `input` is class labels, which have no data; elsewhere labels are an error.
+    fn takes_labels(&self, _input: usize) -> bool {
+        false
+    }
+
     /// Writes the output `y`, which has the shape that [`shape`](Self::shape) gave.
     ///
     /// # Errors

@@ -43,7 +43,8 @@ pub(super) struct Node<T> {
     pub(super) origin: Origin<T>,
     pub(super) shape: Shape,
     pub(super) data: Vec<T>,
-    pub(super) labels: Vec<usize>,
+    /// Class labels, which are instead of data.
+    pub(super) labels: Option<Vec<usize>>,
     /// Whether a watched value is behind it.
     pub(super) watched: bool,
     /// A name under which a plan gives it out.
@@ -51,10 +52,15 @@ pub(super) struct Node<T> {
 }
 
 impl<T: Float> Node<T> {
+    /// Whether it is class labels, which are no numbers.
+    pub(super) fn is_labels(&self) -> bool {
+        self.labels.is_some()
+    }
+
     /// With data only if that is wanted; labels always are.
     pub(super) fn view(&self, with_data: bool) -> View<'_, T> {
         let data = if with_data { &self.data[..] } else { &[] };
-        View { data, labels: &self.labels, shape: self.shape }
+        View { data, labels: self.labels.as_deref().unwrap_or_default(), shape: self.shape }
     }
 }
 
@@ -139,7 +145,7 @@ impl<T: Float> Tape<T> {
             Err(error) => return self.failed(error),
         };
         let origin = Origin::Leaf(Leaf::Input(name.to_owned()));
-        let (data, labels) = (Vec::new(), labels.to_vec());
+        let (data, labels) = (Vec::new(), Some(labels.to_vec()));
         self.push(Node { origin, shape, data, labels, watched: false, output: None })
     }
 
@@ -168,7 +174,7 @@ impl<T: Float> Tape<T> {
     fn leaf(&self, leaf: Leaf, value: Tensor<T>, watched: bool) -> Var<'_, T> {
         let shape = value.shape();
         let (origin, data) = (Origin::Leaf(leaf), value.into_data());
-        self.push(Node { origin, shape, data, labels: Vec::new(), watched, output: None })
+        self.push(Node { origin, shape, data, labels: None, watched, output: None })
     }
 
     fn push(&self, node: Node<T>) -> Var<'_, T> {
@@ -205,12 +211,15 @@ impl<T: Float> Tape<T> {
         let inputs: Vec<usize> = inputs.iter().map(|input| input.id).collect();
         let shapes: Vec<Shape> = inputs.iter().map(|&id| nodes[id].shape).collect();
         let shape = op.shape(&shapes).map_err(|error| named(error, name, &shapes))?;
+        for (number, &id) in inputs.iter().enumerate() {
+            check_labels(&*op, number, &nodes[id]).map_err(|error| named(error, name, &shapes))?;
+        }
         let views: Vec<View<'_, T>> = inputs.iter().map(|&id| nodes[id].view(true)).collect();
         let mut data = vec![T::ZERO; shape.len()];
         op.forward(&views, &mut data, self.pass).map_err(|error| named(error, name, &shapes))?;
         let watched = inputs.iter().any(|&id| nodes[id].watched);
         let origin = Origin::Op { op, inputs };
-        Ok(Node { origin, shape, data, labels: Vec::new(), watched, output: None })
+        Ok(Node { origin, shape, data, labels: None, watched, output: None })
     }
 
     /// Keeps the first error.
@@ -260,6 +269,20 @@ impl<T: Float> Tape<T> {
         });
         Ok(Gradients { leaves: leaves.collect() })
     }
+}
+
+/// Checks that an input is class labels where the operation takes such, and numbers elsewhere.
+fn check_labels<T: Float>(
+    op: &dyn Op<T>,
+    number: usize,
+    node: &Node<T>,
+) -> tilewise_kernels::Result<()> {
+    let kinds = ["numbers", "class labels"];
+    let [wanted, got] = [op.takes_labels(number), node.is_labels()].map(usize::from);
+    if wanted == got {
+        return Ok(());
+    }
+    Err(Argument::value(format!("input {number}"), kinds[wanted], kinds[got]))
 }
 
 /// The gradients by the watched inputs of `node`, which all stand `before` it.

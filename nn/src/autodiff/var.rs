@@ -3,12 +3,12 @@
 use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use tilewise_kernels::{Activation, Float};
+use tilewise_kernels::{Activation, Dropout as Masks, Float};
 
 use super::op::Op;
 use super::ops::{
-    Activated, Arithmetic, BatchNorm, Binary, Concat, CrossEntropy, Elementary, LogSoftmax, MatMul,
-    Permute, Reshape, Slice, Sum, Unary,
+    Activated, Arithmetic, BatchNorm, Binary, Concat, CrossEntropy, Dropout, Elementary,
+    LogSoftmax, MatMul, Permute, Reshape, Slice, Sum, Unary,
 };
 use super::shape::Shape;
 use super::tape::{FAILED, Gradients, Tape};
@@ -54,7 +54,7 @@ impl<'t, T: Float> Var<'t, T> {
     pub fn value(self) -> Result<Tensor<T>> {
         self.check()?;
         let node = &self.tape.nodes.borrow()[self.id];
-        if node.data.len() != node.shape.len() {
+        if node.is_labels() {
             return Err(crate::Error::argument("value", "numbers", "class labels"));
         }
         Ok(Tensor::of_shape(node.data.clone(), node.shape))
@@ -266,6 +266,17 @@ impl<'t, T: Float> Var<'t, T> {
     #[must_use]
     pub fn batch_norm(self, gamma: Self, beta: Self, epsilon: f64) -> Self {
         self.tape.apply(BatchNorm::new(epsilon), &[self, gamma, beta])
+    }
+
+    /// Sets each element to 0 with probability `rate` and divides the others by what is left of 1, so that
+    /// the mean stays. Which ones is a function of `seed` and of the number of the step
+    /// ([`Tape::step`]; a plan counts its runs from 1).
+    #[must_use]
+    pub fn dropout(self, rate: f64, seed: u64) -> Self {
+        match Masks::new(rate, seed) {
+            Ok(masks) => self.unary(Dropout(masks)),
+            Err(error) => self.tape.failed(error),
+        }
     }
 
     /// What it is given where a number meets it.

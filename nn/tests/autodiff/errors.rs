@@ -66,6 +66,23 @@ fn wrong_values_are_errors_of_the_operation() {
 }
 
 #[test]
+fn labels_are_no_numbers() {
+    assert_eq!(
+        message(|tape| tape.labels("y", &[1, 2]) + 1.0),
+        "add of [2] and []: input 0: expected numbers, got class labels"
+    );
+    assert_eq!(
+        message(|tape| zeros(tape, &[2, 3]).softmax_cross_entropy(zeros(tape, &[2]))),
+        "softmax_cross_entropy of [2, 3] and [2]: input 1: expected class labels, got numbers"
+    );
+    assert!(Tape::<f32>::new().labels("y", &[1]).value().is_err());
+    // Of no examples there are labels too.
+    let tape = Tape::new();
+    let loss = zeros(&tape, &[0, 3]).softmax_cross_entropy(tape.labels("y", &[]));
+    assert_eq!(loss.item().unwrap(), 0.0);
+}
+
+#[test]
 fn the_first_error_is_the_one_that_is_told() {
     let first = message(|tape| {
         let wrong = zeros(tape, &[2, 3]) + zeros(tape, &[5]);

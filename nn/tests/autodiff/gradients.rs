@@ -1,7 +1,7 @@
 //! The gradient of every operation against differences.
 
 use tilewise_kernels::Activation;
-use tilewise_nn::autodiff::{CrossEntropy, Tensor, Var, check_gradients};
+use tilewise_nn::autodiff::{CrossEntropy, Tape, Tensor, Var, check_gradients};
 
 use crate::common::{apart, normal, positive};
 
@@ -66,6 +66,19 @@ fn activations() {
     ] {
         check(&x, |x| x[0].activation(f));
     }
+}
+
+#[test]
+fn dropout() {
+    check(&[normal(21, &[5, 40])], |x| x[0].dropout(0.4, 5).square());
+    let kept = |step: u64, rate: f64| {
+        let tape = Tape::new().step(step);
+        let ones = tape.constant(Tensor::full(1.0_f64, &[1000]).unwrap());
+        ones.dropout(rate, 5).value().map(|y| y.data().iter().map(|y| *y != 0.0).collect())
+    };
+    let [first, again, next]: [Vec<bool>; 3] = [1, 1, 2].map(|step| kept(step, 0.4).unwrap());
+    assert!(first == again && first != next);
+    assert!(kept(1, 1.5).unwrap_err().to_string().contains("1.5"));
 }
 
 #[test]

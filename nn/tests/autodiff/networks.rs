@@ -21,6 +21,7 @@ pub(crate) enum Piece {
     Residual,
     Scale,
     Halves,
+    Dropout,
 }
 
 /// A network with its variables.
@@ -56,10 +57,11 @@ impl<T: Float> Network<T> {
                 network.pieces.push(Piece::BatchNorm { gamma, beta });
             }
             let all = [Activation::Relu, Activation::Tanh, Activation::Gelu, Activation::Sigmoid];
-            network.pieces.push(match random.below(7) {
+            network.pieces.push(match random.below(8) {
                 kind @ 0..4 => Piece::Activation(all[kind]),
                 4 => Piece::Residual,
                 5 => Piece::Scale,
+                6 => Piece::Dropout,
                 _ => Piece::Halves,
             });
         }
@@ -106,6 +108,7 @@ impl<T: Float> Network<T> {
                     None => x,
                 },
                 Piece::Scale => (x * x).mean_over(&[1]).reshape(&[labels.len(), 1]) + x,
+                Piece::Dropout => x.dropout(0.25, 3),
                 Piece::Halves => {
                     let half = x.shape().unwrap().dims()[1] / 2;
                     x.slice(1, half, half).concat(&[x.slice(1, 0, half)], 1)

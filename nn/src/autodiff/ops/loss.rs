@@ -119,6 +119,10 @@ impl<T: Float> Op<T> for CrossEntropy {
         Ok(Shape::SCALAR)
     }
 
+    fn takes_labels(&self, input: usize) -> bool {
+        input == 1
+    }
+
     fn uses(&self) -> Uses {
         Uses::INPUTS
     }

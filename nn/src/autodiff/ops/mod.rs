@@ -3,6 +3,7 @@
 mod activation;
 mod arithmetic;
 mod batch_norm;
+mod dropout;
 mod elementary;
 mod layout;
 mod loss;
@@ -12,6 +13,7 @@ mod sum;
 pub(super) use activation::Activated;
 pub(super) use arithmetic::{Arithmetic, Binary};
 pub use batch_norm::BatchNorm;
+pub(super) use dropout::Dropout;
 pub(super) use elementary::{Elementary, Unary};
 pub(super) use layout::{Concat, Permute, Reshape, Slice};
 pub use loss::CrossEntropy;

@@ -19,7 +19,7 @@ pub(super) struct Memory<'a, T: Float> {
     pub(super) values: &'a [Value],
     pub(super) buffers: &'a [Buffer],
     pub(super) slots: &'a mut [Vec<T>],
-    pub(super) constants: &'a [(Vec<T>, Vec<usize>)],
+    pub(super) constants: &'a [Vec<T>],
     pub(super) feeds: &'a [Feed<'a, T>],
     /// By input: which of the feeds it is.
     pub(super) fed: &'a [usize],
@@ -41,10 +41,7 @@ impl<T: Float> Memory<'_, T> {
         let mut view = View { data: &[], labels: &[], shape };
         match source {
             Source::Buffer(buffer) if with_data => view.data = self.data(buffer),
-            Source::Constant(constant) => {
-                (view.data, view.labels) =
-                    (&self.constants[constant].0, &self.constants[constant].1);
-            }
+            Source::Constant(constant) => view.data = &self.constants[constant],
             Source::Feed(input) => match self.feeds[self.fed[input]].data {
                 Fed::Values(values) => view.data = values,
                 Fed::Labels(labels) => view.labels = labels,

@@ -66,11 +66,10 @@ impl<T: Float> Plan<T> {
                 (name, self.values[logits].shape, self.flops(node), 2 * self.len(logits))
             }
             Kind::Scale { node, .. } => {
-                // Nothing is done where the factor is 1, as for the loss itself.
                 let logits = self.first_input(node);
-                let moved = if node == self.loss { 0 } else { self.len(logits) };
+                let len = self.len(logits);
                 let name = format!("gradient of {} times its factor", self.name(node));
-                (name, self.values[logits].shape, moved as u64, 2 * moved)
+                (name, self.values[logits].shape, len as u64, 2 * len)
             }
             Kind::Backward { node, dx } => self.describe_backward(node, &dx),
             Kind::Add { to, .. } => {

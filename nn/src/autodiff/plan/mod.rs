@@ -120,7 +120,7 @@ pub struct Plan<T: Float = f32> {
     values: Vec<Value>,
     /// By node.
     ops: Vec<Option<Placed<T>>>,
-    constants: Vec<(Vec<T>, Vec<usize>)>,
+    constants: Vec<Vec<T>>,
     inputs: Vec<Input>,
     /// By input: which of the feeds of the current run it is.
     fed: Vec<usize>,
@@ -205,7 +205,8 @@ impl<T: Float> Plan<T> {
             runs: 0,
         };
         for (id, (node, live)) in graph.nodes.into_iter().zip(graph.live).enumerate() {
-            plan.outputs.extend(node.output.clone().map(|name| (name, id)));
+            let computed = matches!(node.origin, Origin::Op { .. });
+            plan.outputs.extend(node.output.clone().filter(|_| computed).map(|name| (name, id)));
             plan.take_in(id, node, live)?;
         }
         plan.fed = vec![0; plan.inputs.len()];
@@ -214,7 +215,8 @@ impl<T: Float> Plan<T> {
 
     /// Takes in the next node of the recording.
     fn take_in(&mut self, id: usize, node: Node<T>, live: bool) -> Result<()> {
-        let Node { origin, shape, data, labels, .. } = node;
+        let of_labels = node.is_labels();
+        let Node { origin, shape, data, .. } = node;
         let mut placed = None;
         let source = match origin {
             _ if !live => Source::Nothing,
@@ -223,15 +225,14 @@ impl<T: Float> Plan<T> {
                 self.schedule.values[id].map_or(Source::Nothing, Source::Buffer)
             }
             Origin::Leaf(Leaf::Constant) => {
-                self.constants.push((data, labels));
+                self.constants.push(data);
                 Source::Constant(self.constants.len() - 1)
             }
             Origin::Leaf(Leaf::Input(name)) => {
                 if self.inputs.iter().any(|input| input.name == name) {
                     return Err(Error::argument("input", "a name of its own", name));
                 }
-                let labels = data.len() != shape.len();
-                self.inputs.push(Input { name, len: shape.len(), labels });
+                self.inputs.push(Input { name, len: shape.len(), labels: of_labels });
                 Source::Feed(self.inputs.len() - 1)
             }
             Origin::Leaf(Leaf::Variable(variable)) => {
@@ -255,7 +256,7 @@ impl<T: Float> Plan<T> {
     /// # Errors
     /// If an input was not fed, or with something else than was recorded; if `variables` are not those of
     /// the recording; if a label is outside its range or the optimiser's settings are. No variable is moved
-    /// then.
+    /// then. (Where the backward pass of an operation of one's own fails, some may have been.)
     pub fn run(&mut self, variables: &mut Variables<T>, feeds: &[Feed<'_, T>]) -> Result<T> {
         self.check(variables, feeds)?;
         let pass = Pass { exec: self.exec, step: self.runs + 1, ..Pass::default() };
@@ -280,7 +281,7 @@ impl<T: Float> Plan<T> {
     fn value(&self, node: usize) -> &[T] {
         match self.values[node].source {
             Source::Buffer(buffer) => self.data(buffer),
-            Source::Constant(constant) => &self.constants[constant].0,
+            Source::Constant(constant) => &self.constants[constant],
             _ => &[],
         }
     }
@@ -290,7 +291,8 @@ impl<T: Float> Plan<T> {
         &self.slots[buffer.slot][..buffer.len]
     }
 
-    /// What the last run computed of a value that was [named](Var::output) in the recording.
+    /// What the last run computed of a value that was [named](Var::output) in the recording; `None` for
+    /// other names, and for a leaf.
     pub fn output(&self, name: &str) -> Option<&[T]> {
         let (_, node) = self.outputs.iter().find(|(known, _)| known == name)?;
         Some(self.value(*node))

@@ -111,9 +111,9 @@ impl Schedule {
                 continue;
             }
             if graph.overwritten[inputs[0]] {
-                if let Some(gradient) = self.gradients[inputs[0]] {
-                    self.steps.push(Kind::Scale { node, gradient });
-                }
+                // Of the loss itself it is complete: its factor is 1.
+                let gradient = self.gradients[inputs[0]].filter(|_| node != graph.loss);
+                self.steps.extend(gradient.map(|gradient| Kind::Scale { node, gradient }));
                 continue;
             }
             let mut dx = [None; MAX_INPUTS];
