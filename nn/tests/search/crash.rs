@@ -9,16 +9,16 @@ use crate::common::{Scratch, essence, run};
 use tilewise_nn::random::Random;
 use tilewise_nn::search::{State, Study, Trial};
 
-const JOURNAL: &str = "TILEWISE_TEST_JOURNAL";
-const TRIALS: &str = "TILEWISE_TEST_TRIALS";
+pub(crate) const JOURNAL: &str = "TILEWISE_TEST_JOURNAL";
+pub(crate) const TRIALS: &str = "TILEWISE_TEST_TRIALS";
 
-fn open(path: &Path) -> Study {
+pub(crate) fn open(path: &Path) -> Study {
     let grace = Duration::from_millis(100);
     Study::minimize("crash").seed(11).journal(path).grace(grace).open().unwrap()
 }
 
 /// About five milliseconds, with something to write at every point.
-fn objective(trial: &mut Trial<'_>) -> tilewise_nn::Result<f64> {
+pub(crate) fn objective(trial: &mut Trial<'_>) -> tilewise_nn::Result<f64> {
     let a = trial.uniform("a", 0.0, 1.0)?;
     for step in 1..=3 {
         std::thread::sleep(Duration::from_millis(1));

@@ -3,6 +3,7 @@
 mod common;
 mod crash;
 mod journal;
+mod launch;
 mod panda;
 mod population;
 mod runner;

@@ -215,7 +215,9 @@ impl<T: Float> Panda<T> {
                     let expected = format!("one of: {}", names.collect::<Vec<_>>().join(", "));
                     Error::argument("state to go back to", expected, name.as_deref().unwrap_or(""))
                 })?;
-                return session.restore(&found.1);
+                session.restore(&found.1)?;
+                self.curve.forget();
+                return Ok(());
             }
             Nudge::Stop => {
                 session.stop("asked to");

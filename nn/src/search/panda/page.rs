@@ -21,13 +21,16 @@ pub(super) struct Curve {
     /// Moments with validation losses.
     epochs: Vec<(f64, f64)>,
     average: f64,
+    /// Steps in the average.
+    averaged: u64,
     stride: u64,
 }
 
 impl Curve {
     pub(super) fn step(&mut self, moment: u64, loss: f64) {
         // A plain mean while there are few.
-        let weight = 1.0 / (moment as f64).min(WINDOW);
+        self.averaged += 1;
+        let weight = 1.0 / (self.averaged as f64).min(WINDOW);
         self.average += weight * (loss - self.average);
         if moment.is_multiple_of(self.stride.max(1)) {
             self.steps.push((moment as f64, self.average));
@@ -37,6 +40,12 @@ impl Curve {
             let stride = self.stride;
             self.steps.retain(|(moment, _)| (*moment as u64).is_multiple_of(stride));
         }
+    }
+
+    /// Begins the average anew: what came before was undone.
+    pub(super) fn forget(&mut self) {
+        self.averaged = 0;
+        self.average = 0.0;
     }
 
     pub(super) fn epoch(&mut self, moment: u64, loss: f64) {
@@ -72,16 +81,19 @@ impl Curve {
     fn drawing(&self, nudges: &[Nudged]) -> String {
         let both = || self.steps.iter().chain(&self.epochs);
         let x = Axis::over("steps taken", both().map(|point| point.0));
-        // A loss that explodes would flatten the rest.
+        // A loss that explodes would flatten the rest: it leaves the frame at the top.
         let mut finite: Vec<f64> = both().map(|point| point.1).filter(|y| y.is_finite()).collect();
+        let first = finite.first().copied().unwrap_or(1.0);
         finite.sort_by(f64::total_cmp);
-        let high = finite.get(finite.len() * 49 / 50).copied().unwrap_or(1.0);
-        let low = finite.first().copied().unwrap_or(0.0);
-        let mut frame = Frame::new(x, Axis::over("loss", [low.min(0.0), high].into_iter()));
+        let (low, high) = (finite.first(), finite.last());
+        let (low, high) = (low.map_or(0.0, |y| y.min(0.0)), high.copied().unwrap_or(1.0));
+        let median = finite.get(finite.len() / 2).copied().unwrap_or(1.0);
+        let high = high.min((1.2 * first).max(4.0 * median));
+        let mut frame = Frame::new(x, Axis::over("loss", [low, high].into_iter()));
         for nudged in nudges {
             let at = nudged.moment as f64;
             let title = format!("after step {}: {}", nudged.moment, nudged.nudge);
-            frame.line(&[(at, low.min(0.0)), (at, high)], "#888", &title);
+            frame.line(&[(at, low), (at, high)], "#888", &title);
         }
         frame.line(&self.steps, "#145ac8", &"minibatches");
         frame.line(&self.epochs, "#e67814", &"validation");

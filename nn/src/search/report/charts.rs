@@ -141,20 +141,23 @@ impl<'a> View<'a> {
         Some(frame.finish())
     }
 
-    /// A line per trial through all its hyperparameters.
+    /// A line per trial through all its hyperparameters to its value.
     pub(super) fn parallel(&self, names: &[&str]) -> String {
         let ranges: Vec<(&str, Distribution)> =
             names.iter().filter_map(|&name| Some((name, self.range(name)?))).collect();
+        let values = self.values();
         let (top, bottom, left) = (30.0, HEIGHT - 30.0, 50.0);
-        let gap = (2.0 * WIDTH - 2.0 * left) / ranges.len().saturating_sub(1).max(1) as f64;
+        let gap = (2.0 * WIDTH - 2.0 * left) / ranges.len().max(1) as f64;
         let mut body = String::new();
         for (rank, trial) in self.thinned(500) {
-            let points: Vec<String> = ranges
-                .iter()
-                .enumerate()
-                .filter_map(|(i, (name, range))| {
-                    let position = range.position(trial.param(name)?.kept);
-                    let (x, y) = (left + gap * i as f64, bottom - position * (bottom - top));
+            let position = |(name, range): &(&str, Distribution)| {
+                Some(range.position(trial.param(name)?.kept))
+            };
+            let value = trial.value.map(|value| values.place(value));
+            let places = ranges.iter().map(position).chain([value]).enumerate();
+            let points: Vec<String> = places
+                .filter_map(|(i, place)| {
+                    let (x, y) = (left + gap * i as f64, bottom - place? * (bottom - top));
                     Some(format!("{x:.1},{y:.1}"))
                 })
                 .collect();
@@ -165,10 +168,12 @@ impl<'a> View<'a> {
                  stroke-opacity=\".6\"><title>{title}</title></polyline>"
             );
         }
-        for (i, (name, range)) in ranges.iter().enumerate() {
-            let x = left + gap * i as f64;
-            let end = |at: f64| escape(&show(&range.value(range.at(at))));
-            let (name, low, high, below) = (escape(name), end(0.0), end(1.0), bottom + 14.0);
+        let end = |range: &Distribution, at: f64| show(&range.value(range.at(at)));
+        let ends = ranges.iter().map(|(name, range)| (*name, end(range, 0.0), end(range, 1.0)));
+        let (low, high) = values.ends();
+        for (i, (name, low, high)) in ends.chain([("value", short(low), short(high))]).enumerate() {
+            let (x, below) = (left + gap * i as f64, bottom + 14.0);
+            let (name, low, high) = (escape(name), escape(&low), escape(&high));
             body += &format!(
                 "<line class=\"axis\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top}\" y2=\"{bottom}\"/>\
                  <g text-anchor=\"middle\"><text class=\"label\" x=\"{x:.1}\" y=\"12\">{name}</text>\

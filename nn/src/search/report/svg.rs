@@ -72,8 +72,13 @@ impl Axis {
         let width = (high - low).min(f64::MAX);
         let room = if width > 0.0 { 0.04 * width } else { 0.5 * low.abs().max(1.0) };
         let (low, width) = (low - room, width + 2.0 * room);
-        let tick = |part: f64| (part, short(low + part * width));
-        let ticks = [0.05, 0.275, 0.5, 0.725, 0.95].map(tick).to_vec();
+        let step = round_step(width / 5.0);
+        let first = (low / step).ceil();
+        let tick = |i: i32| (first + f64::from(i)) * step;
+        let ticks = (0..12).map(tick).take_while(|at| *at <= low + width);
+        // What rounding leaves of zero would be written out.
+        let text = |at: f64| short(if at.abs() < 1e-9 * step { 0.0 } else { at });
+        let ticks = ticks.map(|at| ((at - low) / width, text(at))).collect();
         Self { label: label.to_owned(), ticks, low, width }
     }
 
@@ -89,9 +94,22 @@ impl Axis {
         Self { label: label.to_owned(), ticks, low: -0.03 / 0.94, width: 1.0 / 0.94 }
     }
 
-    fn place(&self, value: f64) -> f64 {
+    /// The smallest and the largest value that have a place.
+    pub(in crate::search) fn ends(&self) -> (f64, f64) {
+        (self.low, self.low + self.width)
+    }
+
+    /// Where a value lies, from 0 to 1.
+    pub(in crate::search) fn place(&self, value: f64) -> f64 {
         ((value - self.low) / self.width).clamp(0.0, 1.0)
     }
+}
+
+/// 1, 2 or 5 times a power of ten: the smallest that is not below `least`.
+fn round_step(least: f64) -> f64 {
+    let power = 10f64.powf(least.log10().floor());
+    let all = [1.0, 2.0, 5.0].map(|factor| factor * power);
+    all.into_iter().find(|step| *step >= least).unwrap_or(10.0 * power)
 }
 
 /// A drawing under way.
@@ -148,7 +166,8 @@ impl Frame {
     /// A filled rectangle between two corners.
     pub(in crate::search) fn area(&mut self, from: (f64, f64), to: (f64, f64), color: &str) {
         let ((x0, y0), (x1, y1)) = (self.at(from.0, from.1), self.at(to.0, to.1));
-        let (width, height) = (x1 - x0, y0 - y1);
+        // A little more than its share, lest the ground shine through between neighbours.
+        let (width, height) = (x1 - x0 + 0.8, y0 - y1 + 0.8);
         self.add(format_args!(
             "<rect x=\"{x0:.1}\" y=\"{y1:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \
              fill=\"{color}\"/>"
