@@ -60,6 +60,7 @@ pub trait Loss<T: Float> {
 pub struct SoftmaxCrossEntropy {
     label_smoothing: f64,
     class_weights: Vec<f64>,
+    ignored: Option<usize>,
 }
 
 impl SoftmaxCrossEntropy {
@@ -73,6 +74,13 @@ impl SoftmaxCrossEntropy {
     #[must_use]
     pub fn class_weights(self, weights: Vec<f64>) -> Self {
         Self { class_weights: weights, ..self }
+    }
+
+    /// Leaves rows with this label out of the loss and its mean; it need not be a class. Where all are
+    /// left out, loss and gradient are 0.
+    #[must_use]
+    pub fn ignore(self, label: usize) -> Self {
+        Self { ignored: Some(label), ..self }
     }
 }
 
@@ -96,6 +104,9 @@ impl<T: Float> Loss<T> for SoftmaxCrossEntropy {
         }
         if !weights.is_empty() {
             op = op.class_weights(&weights);
+        }
+        if let Some(label) = self.ignored {
+            op = op.ignore_index(label);
         }
         let loss = match gradient {
             Some(gradient) => op.loss_and_gradient(gradient.view_mut(), exec)?,

@@ -110,3 +110,15 @@ fn a_line_is_fitted() {
     model.for_each_parameter(|_, parameter| found.push(parameter.value[0]));
     assert!((found[0] - 2.0).abs() < 1e-9 && (found[1] + 1.0).abs() < 1e-9, "{found:?}");
 }
+
+#[test]
+fn k4_ignored_rows_count_for_nothing() {
+    let logits = matrix(&[5.0, 2.0, -1.0, 0.0, 0.5, 0.1], 3);
+    let loss = SoftmaxCrossEntropy::default().ignore(9);
+    let both = evaluate(&loss, &logits, Targets::Classes(&[1, 9]));
+    let first = evaluate(&loss, &logits.select_rows(&[0]).unwrap(), Targets::Classes(&[1]));
+    assert_eq!(both.0, first.0);
+    assert_eq!([both.1.row(0), both.1.row(1)], [first.1.row(0), &[0.0; 3]]);
+    let none = evaluate(&loss, &logits, Targets::Classes(&[9, 9]));
+    assert_eq!((none.0, none.1.data()), (0.0, &[0.0; 6][..]));
+}

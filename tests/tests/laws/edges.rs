@@ -15,7 +15,7 @@ use tilewise_tests::data::{FINITE, Values};
 use tilewise_tests::field::Layout;
 use tilewise_tests::isas::each_isa;
 
-const KINDS: [Values; 11] = [
+pub(crate) const KINDS: [Values; 11] = [
     FINITE[0],
     FINITE[1],
     FINITE[2],
@@ -30,16 +30,16 @@ const KINDS: [Values; 11] = [
 ];
 
 /// One less, one more and exactly: lanes of every path and type, and their first multiples.
-const EDGES: [usize; 15] = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65];
+pub(crate) const EDGES: [usize; 15] = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65];
 
 /// The least case: what exhausted bytes give.
-fn least<C: for<'a> Arbitrary<'a>>() -> C {
+pub(crate) fn least<C: for<'a> Arbitrary<'a>>() -> C {
     C::arbitrary(&mut Unstructured::new(&[])).expect("exhausted bytes give the least case")
 }
 
 /// Checks all cases on every path and reports the first that fails.
 #[track_caller]
-fn all_hold<C: Debug>(
+pub(crate) fn all_hold<C: Debug>(
     cases: impl IntoIterator<Item = C> + Clone,
     check: fn(Isa, &C) -> Result<(), String>,
 ) {

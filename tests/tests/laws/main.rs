@@ -2,6 +2,7 @@
 //! by differences. One program, because each would compile the kernels that it uses anew.
 
 mod edges;
+mod edges_of_layers;
 mod gradients;
 mod halves;
 mod properties;
