@@ -44,8 +44,8 @@ pub(crate) fn draw(options: &Options) -> Result<(String, String), Box<dyn Error>
         let name = if normalise { "with batch norm" } else { "without" };
         drawing.line(&points, COLORS[2 * index]);
         points.iter().for_each(|&point| drawing.dot(point, COLORS[2 * index]));
-        drawing.text((396.0, 50.0 + 20.0 * index as f64), name);
-        drawing.dot((390.0, 46.0 + 20.0 * index as f64), COLORS[2 * index]);
+        drawing.text((412.0, 50.0 + 20.0 * index as f64), name);
+        drawing.dot((402.0, 46.0 + 20.0 * index as f64), COLORS[2 * index]);
         found.push(format!("{trained} of {} rates reach 90 % {name}", RATES.len()));
     }
     Ok((found.join(", "), drawing.finish()))
