@@ -153,6 +153,7 @@ impl<T: Float> Snapshot<T> {
                 "dials": [learning_rate, momentum, weight_decay],
             },
             "position": [epoch, step, loss_sum, rows, nanos(time)],
+            "rate": self.rate,
             "history": {"epochs": epochs.collect::<Vec<_>>(), "stopped": self.history.stopped},
             "course": self.course,
         })
@@ -210,6 +211,7 @@ fn read<T: Float>(
         optimizer,
         dials,
         position,
+        rate: json.get("rate")?.as_f64()?,
         history,
         course: json.get("course")?.clone(),
     })

@@ -49,6 +49,8 @@ pub struct Snapshot<T = f32> {
     pub(super) optimizer: OptimizerState<T>,
     pub(super) dials: Dials,
     pub(super) position: Position,
+    /// The schedule's factor of the last step.
+    pub(super) rate: f64,
     pub(super) history: History,
     /// What the training is of, where it is written to a file.
     pub(super) course: Json,
@@ -157,6 +159,7 @@ impl<'a, T: Float> Session<'a, T> {
             optimizer: self.state.clone(),
             dials: self.optimizer.dials(),
             position: self.position,
+            rate: self.rate,
             history: self.history.clone(),
             course: self.course.clone(),
         }
@@ -180,6 +183,7 @@ impl<'a, T: Float> Session<'a, T> {
         }
         self.state.clone_from(&snapshot.optimizer);
         self.position = snapshot.position;
+        self.rate = snapshot.rate;
         self.history.clone_from(&snapshot.history);
         self.restored = true;
         Ok(())
