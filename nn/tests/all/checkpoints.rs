@@ -1,6 +1,7 @@
 //! Trainings that are killed, and files of their state. The test program starts itself as a worker.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -40,9 +41,10 @@ impl Callback for Slow {
         }
         let Some(path) = &self.0 else { return Ok(()) };
         std::thread::sleep(Duration::from_millis(1));
-        let mut text = fs::read_to_string(path).unwrap_or_default();
-        text += &format!("{step}\n");
-        fs::write(path, text).map_err(|error| Error::io(path, error))
+        // At the end and in one go: a file that is written anew is empty for a moment.
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(format!("{step}\n").as_bytes()))
+            .map_err(|error| Error::io(path, error))
     }
 }
 
