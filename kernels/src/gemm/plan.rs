@@ -14,8 +14,8 @@ use crate::view::MatRef;
 /// Bytes of a B that no second-level cache holds.
 const LARGE_B_BYTES: usize = 2 << 20;
 
-/// Multiply-adds that one thread should have: about 10 microseconds of work. A thread that waits for
-/// work begins within a tenth of that, and one that sleeps and comes too late is not waited for.
+/// Multiply-adds that one thread should have: about 10 microseconds of work, which gains where the other
+/// threads are awake; one that sleeps and comes too late is not waited for.
 pub(super) const GRAIN: usize = 1 << 20;
 
 /// Steps of k beyond which writing C takes no noticeable part of the time.
