@@ -240,6 +240,8 @@ class Ids(unittest.TestCase):
         self.assertEqual(Case.parse("gemm_batched/f32/9x8x7x6").product, (9, 8, 7, 6))
         step = Case.parse("training_step/f32/128x784-512-256-10")
         self.assertEqual(step.dims, (128, 784, 512, 256, 10))
+        images = Case.parse("conv_step/f32/64x1x28x28-16-32-10")
+        self.assertEqual(images.dims, (64, 1, 28, 28, 16, 32, 10))
         self.assertEqual(Case.parse("adam/f32/200x1000").dims, (200, 1000))
 
     def test_wrong_ids_are_refused(self) -> None:
@@ -247,7 +249,8 @@ class Ids(unittest.TestCase):
         wrong = ["", "exp", "exp/f32", "exp/f32/", "exp/f32/8/torch", "exp/f32/8y", "exp/f32/x8"]
         wrong += ["exp/f32/0", "gemm/f32/8x8", "gemm/f32/8-nn", "gemm/f32/8-relu"]
         wrong += ["batch_norm/f32/8x8-nchw", "batch_norm/f32/8x8x8x8", "softmax/f32/8"]
-        wrong += ["batch_norm/f32/8x8-relu-relu", "training_step/f32/8x8", "softmax/f32/8x8-relu"]
+        wrong += ["batch_norm/f32/8x8-relu-relu", "softmax/f32/8x8-relu"]
+        wrong += ["training_step/f32/8x8", "conv_step/f32/8x8-8-8"]
         for case_id in wrong:
             with self.assertRaises(ValueError) as error:
                 Case.parse(case_id)

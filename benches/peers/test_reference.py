@@ -165,15 +165,20 @@ class Differences(unittest.TestCase):
 
     def test_training_step(self) -> None:
         """By every array of every layer."""
-        inputs = self.wide("training_step/f32/7x3-4-3")
-        for layer in inputs.layers:
-            for name, values in layer.arrays.items():
-                setattr(layer, name, values.astype(np.float64))
-        _, grads = network.gradients(inputs)
-        arrays = [values for layer in inputs.layers for values in layer.arrays.values()]
-        self.assertEqual(len(arrays), 5)
-        for gradient, values in zip(grads, arrays, strict=True):
-            self.check(gradient, values, lambda: network.gradients(inputs)[0])
+        for case_id, count in (("training_step/f32/7x3-4-3", 5), ("conv_step/f32/3x2x5x6-2-3-4", 8)):
+            inputs = self.wide(case_id)
+            for layer in inputs.layers:
+                for name, values in layer.arrays.items():
+                    setattr(layer, name, values.astype(np.float64))
+            _, grads = network.gradients(inputs)
+            arrays = [values for layer in inputs.layers for values in layer.arrays.values()]
+            self.assertEqual(len(arrays), count)
+
+            def loss(inputs: Inputs = inputs) -> float:
+                return network.gradients(inputs)[0]
+
+            for gradient, values in zip(grads, arrays, strict=True):
+                self.check(gradient, values, loss)
 
 
 class Check(unittest.TestCase):

@@ -40,8 +40,8 @@ pub use classifier::Classifier;
 pub use error::{Error, Result};
 pub use matrix::Matrix;
 pub use model::{
-    GradientCheck, Metrics, ModelState, Sequential, SequentialBuilder, Summary, SummaryRow,
-    gradient_check,
+    GradientCheck, Metrics, ModelState, Sequential, SequentialBuilder, StepRule, Summary,
+    SummaryRow, gradient_check,
 };
 pub use train::{
     Callback, EarlyStopping, Epoch, EventFile, History, KeepBest, Monitor, Session, Snapshot,

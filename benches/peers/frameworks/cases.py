@@ -21,6 +21,13 @@ LOGITS = (
 )
 OPTIMISERS = ("sgd", "momentum", "rmsprop", "adam")
 TRAINING = "training_step"
+CONVOLUTION = "conv_step"
+STEPS = (TRAINING, CONVOLUTION)
+"""Of linear layers; of images, whose shape stands between the batch and the filters of each layer."""
+
+KERNEL = 3
+"""Side of a convolution's filters; a border of zeros keeps the size of images, pooling halves it."""
+
 
 EPSILON = 1e-5
 """Of batch normalisation."""
@@ -52,7 +59,8 @@ class Case:
             raise wrong
         op, dtype, shape = parts
         # The widths of a network stand behind its batch, and everything else is sizes and suffixes.
-        pattern = r"\d+x\d+(-\d+)+" if op == TRAINING else r"\d+(x\d+)*(-[a-z]+)*"
+        steps = {TRAINING: r"\d+x\d+(-\d+)+", CONVOLUTION: r"\d+(x\d+){3}(-\d+){2,}"}
+        pattern = steps.get(op, r"\d+(x\d+)*(-[a-z]+)*")
         if not re.fullmatch(pattern, shape):
             raise wrong
         numbers = tuple(int(number) for number in re.findall(r"\d+", shape))
@@ -75,8 +83,8 @@ class Case:
             ranks = (1, 3) if self.op == "gemm" else (4,)
         elif self.op in OPTIMISERS:
             ranks = (1, 2)
-        elif self.op == TRAINING:
-            ranks = tuple(range(3, len(self.dims) + 1))
+        elif self.op in STEPS:
+            ranks = (len(self.dims),)
         elif self.op not in LOGITS:
             return
         if len(self.dims) not in ranks or self.suffixes not in suffixes:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .cases import (
+    CONVOLUTION,
     FORWARD_BACKWARD,
+    KERNEL,
     LOGITS,
     NORMALISATIONS,
     OPTIMISERS,
     PRODUCTS,
-    TRAINING,
+    STEPS,
     UNARY,
     Absent,
     Case,
@@ -30,10 +32,10 @@ BETA1, BETA2, BETA, RATE, TINY = 0.9, 0.999, 0.9, 1e-3, 1e-8
 
 @dataclass
 class Layer:
-    """A linear layer: a bias where it is the last one, batch normalisation elsewhere."""
+    """A layer with weights: a bias where it is the last one, batch normalisation elsewhere."""
 
     weight: F32
-    """(outputs, inputs)"""
+    """(outputs, inputs), and of a convolution (filters, channels, height, width)"""
     gamma: F32 | None = None
     beta: F32 | None = None
     bias: F32 | None = None
@@ -57,6 +59,21 @@ class Inputs:
 
     def __getitem__(self, name: str) -> F32:
         return self.arrays[name]
+
+
+def nhwc(x: Any) -> Any:
+    """Images with their channels last, and rows as they are."""
+    return x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def hwio(weight: Any) -> Any:
+    """A weight as those want it whose channels stand last: (inputs, outputs)."""
+    return weight.transpose(2, 3, 1, 0) if weight.ndim == 4 else weight.T
+
+
+def oihw(weight: Any) -> Any:
+    """Such a weight as a layer has it; a vector as it is."""
+    return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight.T
 
 
 class Random:
@@ -90,7 +107,7 @@ def draw(case: Case) -> Inputs:
         return _logits(case, random)
     if case.op in OPTIMISERS:
         return _optimiser(case, random)
-    if case.op == TRAINING:
+    if case.op in STEPS:
         return _network(case, random)
     if case.op in UNARY or case.op.removesuffix("_backward") in FORWARD_BACKWARD:
         return _unary(case, random)
@@ -153,6 +170,15 @@ def _optimiser(case: Case, random: Random) -> Inputs:
 def _network(case: Case, random: Random) -> Inputs:
     rows, *widths = case.dims
     layers = []
+    image: tuple[int, ...] = ()
+    if case.op == CONVOLUTION:
+        channels, height, width, *filters, classes = widths
+        image = (channels, height, width)
+        for inputs, outputs in pairwise([channels, *filters]):
+            reach = float(np.sqrt(6.0 / (inputs * KERNEL**2)))
+            layers.append(Layer(random.uniform((outputs, inputs, KERNEL, KERNEL), -reach, reach)))
+            height, width = height // 2, width // 2
+        widths = [filters[-1] * height * width, classes]
     for inputs, outputs in pairwise(widths):
         reach = float(np.sqrt(6.0 / (inputs + outputs)))
         layers.append(Layer(random.uniform((outputs, inputs), -reach, reach)))
@@ -160,7 +186,7 @@ def _network(case: Case, random: Random) -> Inputs:
         layer.gamma = random.uniform(len(layer.weight), 0.5, 1.5)
         layer.beta = random.uniform(len(layer.weight), -0.5, 0.5)
     layers[-1].bias = random.uniform(widths[-1], -0.1, 0.1)
-    x = random.uniform((rows, widths[0]), -1.0, 1.0)
+    x = random.uniform((rows, *(image or widths[:1])), -1.0, 1.0)
     return Inputs({"x": x}, labels=random.labels(rows, widths[-1]), layers=layers)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import network
-from .cases import EPSILON, LOGITS, NORMALISATIONS, OPTIMISERS, PRODUCTS, TRAINING, Case, Wrong
+from .cases import EPSILON, LOGITS, NORMALISATIONS, OPTIMISERS, PRODUCTS, STEPS, Case, Wrong
 from .inputs import BETA, BETA1, BETA2, RATE, TINY, Inputs
 
 F64: TypeAlias = NDArray[np.float64]
@@ -38,7 +38,7 @@ def wide(values: Any) -> F64:
 
 def check(case: Case, inputs: Inputs, outputs: Mapping[str, Any]) -> None:
     """Raises `Wrong` where a result is farther from the reference than f32 explains."""
-    if case.op == TRAINING:
+    if case.op in STEPS:
         network.check(inputs, outputs)
         return
     expected = expectations(case, inputs)

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .cases import EPSILON, LOGITS, NORMALISATIONS, OPTIMISERS, PRODUCTS, TRAINING, Case
+from .cases import EPSILON, LOGITS, NORMALISATIONS, OPTIMISERS, PRODUCTS, STEPS, Case
 from .framework import Framework
-from .inputs import BETA, BETA1, BETA2, RATE, TINY, Inputs
+from .inputs import BETA, BETA1, BETA2, RATE, TINY, Inputs, hwio, nhwc, oihw
 from .protocol import Prepared
 
 
@@ -41,7 +41,7 @@ class Jax(Framework):
             return logits(case, inputs)
         if case.op in OPTIMISERS:
             return optimiser(case, inputs)
-        if case.op == TRAINING:
+        if case.op in STEPS:
             return training_step(inputs)
         return unary(case, inputs)
 
@@ -190,14 +190,26 @@ def network_loss(params: list[dict[str, Any]], running: list[Any], x: Any, label
     """The loss, and the new running statistics."""
     updated: list[Any] = []
     for layer in params:
-        x = x @ layer["weight"]
+        weight = layer["weight"]
+        is_image = weight.ndim == 4
+        if is_image:
+            layout = ("NHWC", "HWIO", "NHWC")
+            x = jax.lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=layout)
+        else:
+            # Channels stand first in the rows of a flattened image.
+            x = x.transpose(0, 3, 1, 2).reshape(len(x), -1) if x.ndim == 4 else x
+            x = x @ weight
         if "gamma" not in layer:
             x = x + layer["bias"]
             break
-        mean, var = x.mean(0), x.var(0)
+        over = tuple(range(x.ndim - 1))
+        mean, var = x.mean(over), x.var(over)
         old_mean, old_var = running[len(updated)]
         updated.append((0.9 * old_mean + 0.1 * mean, 0.9 * old_var + 0.1 * var))
         x = jax.nn.relu(normalise(x, layer["gamma"], layer["beta"], mean, var, (-1,)))
+        if is_image:
+            side = (1, 2, 2, 1)
+            x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, side, side, "VALID")
     return mean_cross_entropy(x, labels), updated
 
 
@@ -207,7 +219,7 @@ def training_step(inputs: Inputs) -> Prepared:
     running: list[Any] = []
     for layer in inputs.layers:
         values = {
-            "weight": layer.weight.T,
+            "weight": hwio(layer.weight),
             "gamma": layer.gamma,
             "beta": layer.beta,
             "bias": layer.bias,
@@ -218,7 +230,7 @@ def training_step(inputs: Inputs) -> Prepared:
                 (jnp.zeros_like(params[-1]["gamma"]), jnp.ones_like(params[-1]["gamma"]))
             )
     rule = transformation("adam")
-    x, labels = jnp.asarray(inputs["x"]), jnp.asarray(inputs.labels, jnp.int32)
+    x, labels = jnp.asarray(nhwc(inputs["x"])), jnp.asarray(inputs.labels, jnp.int32)
     rate = jnp.float32(0.0)
 
     def step(params: Any, state: Any, running: Any, x: Any, labels: Any, rate: Any) -> Any:
@@ -237,7 +249,10 @@ def training_step(inputs: Inputs) -> Prepared:
     def outputs(loss: Any) -> dict[str, Any]:
         names = ("weight", "gamma", "beta", "bias")
         moments = [
-            array_of(layer[name]).T for layer in now[1].mu for name in names if name in layer
+            oihw(array_of(layer[name]))
+            for layer in now[1].mu
+            for name in names
+            if name in layer
         ]
         return {"loss": loss, "first": moments}
 

@@ -18,9 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 
-from .cases import EPSILON, LOGITS, NORMALISATIONS, OPTIMISERS, PRODUCTS, TRAINING, Case
+from .cases import EPSILON, LOGITS, NORMALISATIONS, OPTIMISERS, PRODUCTS, STEPS, Case
 from .framework import Framework
-from .inputs import BETA, BETA1, BETA2, RATE, TINY, Inputs
+from .inputs import BETA, BETA1, BETA2, RATE, TINY, Inputs, hwio, nhwc, oihw
 from .protocol import Prepared
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -48,7 +48,7 @@ class TensorFlow(Framework):
             return logits(case, inputs, wrap)
         if case.op in OPTIMISERS:
             return optimiser(case, inputs, wrap)
-        if case.op == TRAINING:
+        if case.op in STEPS:
             return training_step(inputs, wrap)
         return unary(case, inputs, wrap)
 
@@ -263,7 +263,7 @@ class Network:
         self.layers: list[dict[str, tf.Variable]] = []
         for layer in inputs.layers:
             values = {
-                "weight": layer.weight.T,
+                "weight": hwio(layer.weight),
                 "gamma": layer.gamma,
                 "beta": layer.beta,
                 "bias": layer.bias,
@@ -279,15 +279,23 @@ class Network:
     def loss(self, x: Any, labels: Any) -> Any:
         """The loss; moves the running statistics."""
         for i, layer in enumerate(self.layers):
-            x = tf.matmul(x, layer["weight"])
+            weight = layer["weight"]
+            is_image = len(weight.shape) == 4
+            if is_image:
+                x = tf.nn.conv2d(x, weight, 1, "SAME")
+            else:
+                # Channels stand first in the rows of a flattened image.
+                x = tf.transpose(x, [0, 3, 1, 2]) if len(x.shape) == 4 else x
+                x = tf.matmul(tf.reshape(x, [labels.shape[0], -1]), weight)
             if "gamma" not in layer:
                 return mean_cross_entropy(x + layer["bias"], labels)
             # Composed: the fused operator is not faster here.
-            mean, var = tf.nn.moments(x, [0])
+            mean, var = tf.nn.moments(x, list(range(len(x.shape) - 1)))
             self.means[i].assign_add(0.1 * (mean - self.means[i]))
             self.vars[i].assign_add(0.1 * (var - self.vars[i]))
             gamma, beta = layer["gamma"], layer["beta"]
             x = tf.nn.relu(tf.nn.batch_normalization(x, mean, var, beta, gamma, EPSILON))
+            x = tf.nn.max_pool2d(x, 2, 2, "VALID") if is_image else x
         raise ValueError("a network ends in a layer with a bias")
 
 
@@ -295,7 +303,8 @@ def training_step(inputs: Inputs, wrap: Wrap) -> Prepared:
     """A step, whole in one function."""
     network = Network(inputs)
     rule = Rule("adam", network.params)
-    arguments = [tf.constant(inputs["x"]), tf.constant(inputs.labels, tf.int32), tf.constant(0.0)]
+    x, labels = tf.constant(nhwc(inputs["x"])), tf.constant(inputs.labels, tf.int32)
+    arguments = [x, labels, tf.constant(0.0)]
 
     def step(x: Any, labels: Any, rate: Any) -> Any:
         with tf.GradientTape() as tape:
@@ -307,7 +316,7 @@ def training_step(inputs: Inputs, wrap: Wrap) -> Prepared:
 
     def outputs(loss: Any) -> dict[str, Any]:
         # Weights are stored as (inputs, outputs) here; a vector is its own transpose.
-        return {"loss": loss, "first": [moment.T for moment in rule.outputs()["first"]]}
+        return {"loss": loss, "first": [oihw(moment) for moment in rule.outputs()["first"]]}
 
     return Prepared(lambda: compiled(*arguments), outputs)
 

@@ -22,7 +22,7 @@ os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 import torch
 import torch.nn.functional as F
 
-from .cases import EPSILON, LOGITS, NORMALISATIONS, OPTIMISERS, PRODUCTS, TRAINING, Absent, Case
+from .cases import EPSILON, LOGITS, NORMALISATIONS, OPTIMISERS, PRODUCTS, STEPS, Absent, Case
 from .framework import Framework
 from .inputs import BETA, BETA1, BETA2, RATE, TINY, Inputs, Layer
 from .protocol import Prepared
@@ -62,7 +62,7 @@ class Torch(Framework):
             return logits(case, inputs, wrap)
         if case.op in OPTIMISERS:
             return optimiser(case, inputs, wrap)
-        if case.op == TRAINING:
+        if case.op in STEPS:
             return training_step(inputs, wrap)
         return unary(case, inputs, wrap)
 
@@ -204,13 +204,20 @@ def optimiser(case: Case, inputs: Inputs, wrap: Wrap) -> Prepared:
 
 
 class Network(torch.nn.Module):
-    """Linear layers, batch normalisation and ReLU behind all but the last."""
+    """Layers, batch normalisation and ReLU behind all but the last, and pooling behind images."""
 
     def __init__(self, layers: list[Layer]) -> None:
         super().__init__()
         stack: list[torch.nn.Module] = []
         for layer in layers:
-            outputs, inputs = layer.weight.shape
+            outputs, inputs, *sides = layer.weight.shape
+            if sides:
+                edge = sides[0] // 2
+                stack.append(torch.nn.Conv2d(inputs, outputs, sides[0], padding=edge, bias=False))
+                stack += [torch.nn.BatchNorm2d(outputs, eps=EPSILON), torch.nn.ReLU()]
+                stack.append(torch.nn.MaxPool2d(2))
+                continue
+            stack.append(torch.nn.Flatten())
             stack.append(torch.nn.Linear(inputs, outputs, bias=layer.bias is not None))
             if layer.gamma is not None:
                 stack += [torch.nn.BatchNorm1d(outputs, eps=EPSILON), torch.nn.ReLU()]

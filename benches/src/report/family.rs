@@ -8,7 +8,7 @@ use super::duel::{Duel, Outcome};
 /// operations, each also with what [`stem`] cuts off.
 const FAMILIES: [(&str, bool, &[&str]); 14] = [
     ("matrix products", true, &["gemm", "gemm_batched"]),
-    ("training steps", true, &["training_step"]),
+    ("training steps", true, &["training_step", "conv_step"]),
     ("batch normalisation", false, &["batch_norm"]),
     ("norms of rows", false, &["layer_norm", "rms_norm"]),
     ("softmax", false, &["softmax", "log_softmax", "log_sum_exp"]),

@@ -191,6 +191,11 @@ impl Minibatches {
         self.len() == 0
     }
 
+    /// The rows of minibatch `index`; none where there is no such minibatch.
+    pub fn get(&self, index: usize) -> &[usize] {
+        self.iter().nth(index).unwrap_or_default()
+    }
+
     /// The rows of each minibatch.
     pub fn iter(&self) -> impl Iterator<Item = &[usize]> {
         self.order.chunks(self.size).take(self.len())

@@ -44,7 +44,7 @@ pub fn gradient_check<'a>(
                 model.layers[layer].parameters()[tensor].clone();
             let mut loss_at = |element: usize, value: f64| -> Result<f64> {
                 model.layers[layer].parameters_mut()[tensor].value[element] = value;
-                model.training_loss(x, targets, loss, pass)
+                model.training_loss(x, targets, loss, (false, pass))
             };
             let mut numeric = Vec::with_capacity(value.len());
             for (element, &old) in value.iter().enumerate() {

@@ -13,23 +13,6 @@ impl<T: Float> Sequential<T> {
         Some(&self.names[index])
     }
 
-    /// The parameter whose gradient in the last training pass is not finite, the first one on the way
-    /// back from the loss, and the value.
-    pub(crate) fn first_gradient_not_finite(&self) -> Option<(String, f64)> {
-        for (layer, name) in self.layers.iter().zip(&self.names).rev() {
-            for parameter in layer.parameters() {
-                // Without branches, the compiler makes vectors of the common case.
-                let chunks = parameter.gradient.chunks(1024);
-                let mut broken =
-                    chunks.filter(|c| !c.iter().fold(true, |ok, g| ok & g.is_finite()));
-                if let Some(got) = broken.next().and_then(|c| c.iter().find(|g| !g.is_finite())) {
-                    return Some((format!("{name} gradient of {}", parameter.name), got.to_f64()));
-                }
-            }
-        }
-        None
-    }
-
     /// The first layer with an output that is not finite, for inference on `x`.
     pub(crate) fn first_not_finite_on(&self, x: &Matrix<T>) -> Option<&str> {
         let mut flow = Flow::default();

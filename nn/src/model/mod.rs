@@ -8,6 +8,7 @@ mod npz;
 mod pass;
 mod plan;
 mod state;
+mod step;
 mod summary;
 mod weights;
 
@@ -15,8 +16,9 @@ use tilewise_kernels::{Activation, Exec, Float, activate, argmax_rows, softmax};
 
 pub use builder::SequentialBuilder;
 pub use check::{GradientCheck, gradient_check};
-use pass::{Flow, Wire};
+use pass::{Branches, Flow, Wire};
 pub use state::ModelState;
+pub use step::StepRule;
 pub use summary::{Summary, SummaryRow};
 pub(crate) use weights::{decode, dtype, encode};
 
@@ -47,6 +49,7 @@ pub struct Sequential<T: Float = f32> {
     /// Of the last training pass, by layer: the output, and the gradient by it.
     values: Vec<Matrix<T>>,
     gradients: Vec<Matrix<T>>,
+    branches: Branches<T>,
     exec: Exec,
     step: u64,
 }
@@ -99,8 +102,19 @@ impl<T: Float> Sequential<T> {
         let (positions, layers): (Vec<usize>, Vec<_>) = layers.into_iter().unzip();
         let buffers = || layers.iter().map(|_| Matrix::default()).collect();
         let (values, gradients) = (buffers(), buffers());
-        let (exec, step) = (Exec::default(), 0);
-        Ok(Self { inputs, outputs, layers, wires, positions, names, values, gradients, exec, step })
+        Ok(Self {
+            inputs,
+            outputs,
+            layers,
+            wires,
+            positions,
+            names,
+            values,
+            gradients,
+            branches: Branches::default(),
+            exec: Exec::default(),
+            step: 0,
+        })
     }
 
     /// Number of features.

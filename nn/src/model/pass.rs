@@ -7,9 +7,18 @@ use tilewise_kernels::Float;
 
 use super::Sequential;
 use crate::error::Result;
-use crate::layers::{Pass, Saved};
+use crate::layers::{Parameter, Pass, Saved};
 use crate::loss::{Loss, Targets};
 use crate::matrix::Matrix;
+
+/// What the way back keeps where branches meet.
+#[derive(Debug, Default)]
+pub(super) struct Branches<T> {
+    /// By layer: whether the gradient by its output has a part already.
+    begun: Vec<bool>,
+    /// The next part of such a gradient.
+    second: Matrix<T>,
+}
 
 /// What a layer reads. Value 0 is the features, value `i + 1` the output of layer `i`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,29 +50,30 @@ impl<T: Float> Sequential<T> {
         loss: &(impl Loss<T> + ?Sized),
         pass: Pass,
     ) -> Result<f64> {
-        self.forward(x, pass)?;
-        let (Some(logits), Some(gradient)) = (self.values.last(), self.gradients.last_mut()) else {
-            return Ok(0.0);
-        };
-        gradient.resize(logits.rows(), logits.cols())?;
-        let value = loss
-            .evaluate(logits, targets, Some(gradient), pass.exec)
-            .map_err(|error| error.within("loss"))?;
-        self.backward(x, pass)?;
+        let value = self.training_loss(x, targets, loss, (true, pass))?;
+        self.backward(x, pass, |_, _, _| Ok(()))?;
         Ok(value)
     }
 
-    /// The loss alone of a training pass.
+    /// The loss of a training pass, and if wanted its gradient by the logits.
     pub(super) fn training_loss(
         &mut self,
         x: &Matrix<T>,
         targets: Targets<'_, T>,
         loss: &(impl Loss<T> + ?Sized),
-        pass: Pass,
+        (with_gradient, pass): (bool, Pass),
     ) -> Result<f64> {
         self.forward(x, pass)?;
-        let Some(logits) = self.values.last() else { return Ok(0.0) };
-        Ok(loss.evaluate(logits, targets, None, pass.exec)?)
+        let (Some(logits), Some(gradient)) = (self.values.last(), self.gradients.last_mut()) else {
+            return Ok(0.0);
+        };
+        if with_gradient {
+            gradient.resize(logits.rows(), logits.cols())?;
+        }
+        let gradient = with_gradient.then_some(gradient);
+        Ok(loss
+            .evaluate(logits, targets, gradient, pass.exec)
+            .map_err(|error| error.within("loss"))?)
     }
 
     fn forward(&mut self, features: &Matrix<T>, pass: Pass) -> Result<()> {
@@ -82,11 +92,18 @@ impl<T: Float> Sequential<T> {
         Ok(())
     }
 
-    /// From the gradient by the logits to all others.
-    fn backward(&mut self, features: &Matrix<T>, pass: Pass) -> Result<()> {
+    /// From the gradient by the logits to all others. Each layer is `done` when the gradients of its
+    /// parameters are there.
+    pub(super) fn backward(
+        &mut self,
+        features: &Matrix<T>,
+        pass: Pass,
+        mut done: impl FnMut(usize, &str, &mut [Parameter<T>]) -> Result<()>,
+    ) -> Result<()> {
         // A value that two layers read gets the sum of both gradients.
-        let mut begun = vec![false; self.layers.len()];
-        let mut second = Matrix::default();
+        let Branches { begun, second } = &mut self.branches;
+        begun.clear();
+        begun.resize(self.layers.len(), false);
         for (index, layer) in self.layers.iter_mut().enumerate().rev() {
             let (before, after) = self.gradients.split_at_mut(index);
             let (wire, dy) = (self.wires[index], &after[0]);
@@ -102,7 +119,7 @@ impl<T: Float> Sequential<T> {
             let x = source.map_or(features, |i| &self.values[i]);
             let repeated = source.is_some_and(|i| std::mem::replace(&mut begun[i], true));
             let mut dx = match source {
-                Some(_) if repeated => Some(&mut second),
+                Some(_) if repeated => Some(&mut *second),
                 Some(i) => Some(&mut before[i]),
                 None => None,
             };
@@ -112,8 +129,9 @@ impl<T: Float> Sequential<T> {
             let saved = Saved { x, y: &self.values[index], dy };
             layer.backward(saved, dx, pass).map_err(|e| e.within(&self.names[index]))?;
             if let (true, Some(i)) = (repeated, source) {
-                before[i].add(&second);
+                before[i].add(second);
             }
+            done(index, &self.names[index], layer.parameters_mut())?;
         }
         Ok(())
     }

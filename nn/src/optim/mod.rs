@@ -14,6 +14,7 @@ use tilewise_kernels::{Exec, Float, Result};
 pub use dials::Dials;
 pub use rules::{Adagrad, Adam, RmsProp, Sgd};
 pub use schedule::Schedule;
+pub(crate) use settings::check_factors;
 
 use crate::layers::Parameter;
 use crate::model::Sequential;
@@ -104,6 +105,17 @@ impl<T: Float> OptimizerState<T> {
         fresh || shape(&self.slots) == shape(&zeros(slots, model))
     }
 
+    /// Makes room for what `optimizer` keeps, before the first step.
+    pub(crate) fn begin(
+        &mut self,
+        optimizer: &(impl Optimizer<T> + ?Sized),
+        model: &Sequential<T>,
+    ) {
+        if self.slots.is_empty() {
+            self.slots = zeros(optimizer.slots(), model);
+        }
+    }
+
     /// Moves all parameters of `model` by their gradients.
     ///
     /// # Errors
@@ -129,9 +141,7 @@ impl<T: Float> OptimizerState<T> {
         optimizer: &(impl Optimizer<T> + ?Sized),
         model: &mut Sequential<T>,
     ) -> crate::Result<()> {
-        if self.slots.is_empty() {
-            self.slots = zeros(optimizer.slots(), model);
-        }
+        self.begin(optimizer, model);
         let exec = model.exec();
         let mut all: Vec<_> = model
             .parameters_mut()

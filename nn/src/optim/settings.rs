@@ -5,6 +5,7 @@ use tilewise_kernels::{
 };
 
 use super::Stepped;
+use crate::layers::Parameter;
 
 /// Weight decay and clipping, off at first.
 ///
@@ -103,8 +104,7 @@ impl Settings {
             return Err(Error::shape("state of the optimizer", expected, slots));
         };
         let decay = if self.decay_everything { 1.0 } else { parameter.decay };
-        check_factor("learning rate", *rate * parameter.rate, parameter.name)?;
-        check_factor("weight decay", decay, parameter.name)?;
+        check_factors(*rate, parameter)?;
         let group = Group { rate: *rate * parameter.rate, decay: self.decay * decay };
         let tensor = StepTensor {
             params: &mut parameter.value,
@@ -134,6 +134,12 @@ impl Settings {
         }
         Ok(options)
     }
+}
+
+/// Checks what a parameter says of its learning rate, `rate` times which is taken, and of its decay.
+pub(crate) fn check_factors<T>(rate: f64, parameter: &Parameter<T>) -> Result<()> {
+    check_factor("learning rate", rate * parameter.rate, parameter.name)?;
+    check_factor("weight decay", parameter.decay, parameter.name)
 }
 
 fn check_factor(on: &str, factor: f64, parameter: &str) -> Result<()> {

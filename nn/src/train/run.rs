@@ -14,7 +14,7 @@ use crate::data::{Dataset, Minibatches, check_finite};
 use crate::error::{Error, Result};
 use crate::loss::Loss;
 use crate::matrix::Matrix;
-use crate::model::{Sequential, accuracy};
+use crate::model::{Sequential, StepRule, accuracy};
 use crate::optim::schedule::Clock;
 use crate::search::fingerprint;
 
@@ -135,14 +135,13 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
             self.batches.shuffle(self.plan.seed, epoch);
             self.shuffled = Some(epoch);
         }
-        let (loss, rows) = self.gradients(step)?;
-        let session = &mut self.session;
         let rate = self.plan.schedule.factor_at(Clock {
             epoch,
             step: step as u64,
-            steps_per_epoch: session.steps_per_epoch as u64,
+            steps_per_epoch: self.session.steps_per_epoch as u64,
         });
-        session.state.step_at(rate, session.optimizer, session.model)?;
+        let (loss, rows) = self.learn(step, rate)?;
+        let session = &mut self.session;
         session.rate = rate;
         session.history.first_step.get_or_insert_with(Instant::now);
         session.loss = loss;
@@ -154,37 +153,51 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
         callbacks.iter_mut().try_for_each(|callback| callback.step(session))
     }
 
-    /// The gradients of step `step` of the epoch in the model, its mean loss and its rows.
-    fn gradients(&mut self, step: usize) -> Result<(f64, usize)> {
+    /// Takes step `step` of the epoch: its mean loss and its rows.
+    fn learn(&mut self, step: usize, rate: f64) -> Result<(f64, usize)> {
+        if self.plan.accumulate > 1 {
+            return self.learn_from_several(step, rate);
+        }
+        let rows = self.load(step)?;
+        let Session { model, optimizer, state, .. } = &mut self.session;
+        let rule = StepRule { loss: self.loss, optimizer: &**optimizer, rate };
+        let loss = model.train_step(&self.x, &self.labels, &rule, state)?;
+        Ok((loss, rows))
+    }
+
+    /// Brings minibatch `index` of the epoch in: its rows.
+    fn load(&mut self, index: usize) -> Result<usize> {
+        let picked = self.batches.get(index);
+        self.x.gather(self.train.features(), picked)?;
+        self.labels.clear();
+        self.labels.extend(picked.iter().map(|&row| self.train.labels()[row]));
+        Ok(picked.len())
+    }
+
+    /// A step by the gradients of several minibatches, each weighed by its rows.
+    fn learn_from_several(&mut self, step: usize, rate: f64) -> Result<(f64, usize)> {
         let group = self.plan.accumulate;
-        let batches: Vec<&[usize]> = self.batches.iter().skip(step * group).take(group).collect();
-        let rows: usize = batches.iter().map(|batch| batch.len()).sum();
-        let model = &mut *self.session.model;
+        let indices = step * group..self.batches.len().min((step + 1) * group);
+        let all: usize = indices.clone().map(|index| self.batches.get(index).len()).sum();
         let mut mean = 0.0;
-        for (index, picked) in batches.iter().enumerate() {
-            self.x.gather(self.train.features(), picked)?;
-            self.labels.clear();
-            self.labels.extend(picked.iter().map(|&row| self.train.labels()[row]));
+        for index in indices.clone() {
+            let share = self.load(index)? as f64 / all as f64;
+            let (model, steps) = (&mut *self.session.model, self.session.state.steps());
             let loss = model.loss_and_gradients(&self.x, &self.labels, self.loss)?;
             if !loss.is_finite() {
                 let place = model.first_not_finite().unwrap_or("loss").to_owned();
                 return Err(self.session.diverged(place, loss));
             }
-            if let Some((place, got)) = model.first_gradient_not_finite() {
-                return Err(self.session.diverged(place, got));
-            }
-            let share = picked.len() as f64 / rows as f64;
+            model.check_gradients(steps)?;
             mean += loss * share;
-            if group > 1 {
-                add(&mut self.sums, model, T::from_f64(share), index == 0);
-            }
+            add(&mut self.sums, model, T::from_f64(share), index == indices.start);
         }
-        if group > 1 {
-            for (parameter, sum) in model.parameters_mut().zip(&self.sums) {
-                parameter.gradient.copy_from_slice(sum);
-            }
+        let Session { model, optimizer, state, .. } = &mut self.session;
+        for (parameter, sum) in model.parameters_mut().zip(&self.sums) {
+            parameter.gradient.copy_from_slice(sum);
         }
-        Ok((mean, rows))
+        state.step_at(rate, &**optimizer, model)?;
+        Ok((mean, all))
     }
 
     fn epoch(&mut self, callbacks: Callbacks<'_, '_, T>) -> Result<()> {

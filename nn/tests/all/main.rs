@@ -15,6 +15,7 @@ mod losses;
 mod metrics;
 mod pipeline;
 mod schedules;
+mod steps;
 mod tables;
 mod training;
 mod weights;
