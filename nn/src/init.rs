@@ -25,6 +25,8 @@ pub enum Init {
     LecunUniform,
     /// Normal with variance 1 / fan_in.
     LecunNormal,
+    /// Uniform within ±1/√fan_in: what layers of Torch7 and PyTorch begin with unless told otherwise.
+    TorchUniform,
     /// Rows (or columns, where there are fewer of them) of length 1 at right angles to each other
     /// (Saxe, McClelland and Ganguli 2014): norms pass unchanged. Takes about
     /// `4·min²·max` operations for `min` and `max` of inputs and outputs.
@@ -61,6 +63,7 @@ impl Init {
             Self::HeNormal => normal(weights, (2.0 / fan_in).sqrt(), &mut random),
             Self::LecunUniform => uniform(weights, (3.0 / fan_in).sqrt(), &mut random),
             Self::LecunNormal => normal(weights, (1.0 / fan_in).sqrt(), &mut random),
+            Self::TorchUniform => uniform(weights, (1.0 / fan_in).sqrt(), &mut random),
             Self::Orthogonal => orthogonal(weights, [inputs, outputs], &mut random),
             Self::Zeros => weights.fill(T::ZERO),
             Self::Constant(value) => weights.fill(T::from_f64(value)),

@@ -119,6 +119,15 @@ pub struct Table {
     rows: Vec<(u64, ::csv::StringRecord)>,
 }
 
+/// Where a value of a row comes from.
+#[derive(Debug, Clone, Copy)]
+enum Source<'a> {
+    /// The cell of a column.
+    Cell(usize),
+    /// 1 where the cell of a column is this text, else 0.
+    Is(usize, &'a str),
+}
+
 /// What the numbers of a data set stand for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Names {
@@ -167,20 +176,10 @@ impl Table {
     /// line and column.
     pub fn classes_in<T: Float>(&self, label: &str) -> Result<Labelled<T>> {
         let at = self.column(label)?;
-        let mut classes: Vec<&str> = (0..self.len())
-            .filter_map(|row| self.cell(row, at))
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
-        if classes.iter().all(|class| class.parse::<f64>().is_ok_and(f64::is_finite)) {
-            let value = |class: &&str| class.parse::<f64>().unwrap_or(0.0);
-            classes.sort_by(|a, b| value(a).total_cmp(&value(b)));
-        }
+        let cells = (0..self.len()).filter_map(|row| self.cell(row, at));
+        let classes = in_order(cells.filter(|cell| !cell.is_empty()));
         let others = self.columns.iter().filter(|name| *name != label);
-        let names = Names {
-            features: others.cloned().collect(),
-            classes: classes.into_iter().map(str::to_owned).collect(),
-        };
+        let names = Names { features: others.cloned().collect(), classes };
         let data = self.like(label, &names)?;
         Ok(Labelled { data, names })
     }
@@ -207,24 +206,127 @@ impl Table {
         Dataset::new(self.features(&names.features)?, labels, names.classes.len())
     }
 
+    /// The table without the named columns, such as numbers of rows.
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn without(self, columns: &[&str]) -> Result<Self> {
+        let dropped: Vec<usize> =
+            columns.iter().map(|name| self.column(name)).collect::<Result<_>>()?;
+        let kept = (0..self.columns.len()).filter(|column| !dropped.contains(column));
+        Ok(self.rebuilt(&kept.map(Source::Cell).collect::<Vec<_>>()))
+    }
+
+    /// The table without the rows that have an empty cell or one of `marks` in any column, such as `"NA"`
+    /// or `"?"`.
+    #[must_use]
+    pub fn drop_missing(mut self, marks: &[&str]) -> Self {
+        let gap = |cell: &str| cell.is_empty() || marks.contains(&cell);
+        self.rows.retain(|(_, record)| !record.iter().any(gap));
+        self
+    }
+
+    /// The table with a column of texts made one column of 0 and 1 for each text, such as `colour=red`.
+    /// Other tables, to predict or to test on, need not be changed: columns of such names are found in
+    /// theirs.
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn one_hot(self, column: &str) -> Result<Self> {
+        let at = self.column(column)?;
+        let texts = in_order((0..self.len()).filter_map(|row| self.cell(row, at)));
+        let mut sources = Vec::with_capacity(self.columns.len() + texts.len());
+        for other in 0..self.columns.len() {
+            match other == at {
+                true => sources.extend(texts.iter().map(|text| Source::Is(at, text))),
+                false => sources.push(Source::Cell(other)),
+            }
+        }
+        Ok(self.rebuilt(&sources))
+    }
+
+    /// A table of other columns.
+    fn rebuilt(&self, sources: &[Source<'_>]) -> Self {
+        let columns = sources.iter().map(|source| match source {
+            Source::Cell(column) => self.columns[*column].clone(),
+            Source::Is(column, text) => format!("{}={text}", self.columns[*column]),
+        });
+        let cell = |record: &::csv::StringRecord, source: &Source<'_>| match *source {
+            Source::Cell(column) => record.get(column).unwrap_or("").to_owned(),
+            Source::Is(column, text) => u8::from(record.get(column) == Some(text)).to_string(),
+        };
+        let rows = self.rows.iter().map(|(line, record)| {
+            (*line, sources.iter().map(|source| cell(record, source)).collect())
+        });
+        Self { source: self.source.clone(), columns: columns.collect(), rows: rows.collect() }
+    }
+
     /// The numbers in the named columns, in that order.
     ///
     /// # Errors
     /// If there is no such column, or a cell has no finite number; the error names line and column.
     pub fn features<T: Float>(&self, names: &[String]) -> Result<Matrix<T>> {
-        let columns: Vec<usize> =
-            names.iter().map(|name| self.column(name)).collect::<Result<_>>()?;
-        let mut values = Vec::with_capacity(self.len() * columns.len());
+        let sources: Vec<Source<'_>> =
+            names.iter().map(|name| self.source_of(name)).collect::<Result<_>>()?;
+        let mut values = Vec::with_capacity(self.len() * sources.len());
         for row in 0..self.len() {
-            for (&column, name) in columns.iter().zip(names) {
-                let text = self.cell(row, column).unwrap_or("");
-                let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
-                let value = value.map(T::from_f64).filter(|value| value.is_finite());
-                let number = || self.wrong(row, name, "a finite number", text);
-                values.push(value.ok_or_else(number)?);
+            for (source, name) in sources.iter().zip(names) {
+                values.push(match *source {
+                    Source::Cell(column) => self.number(row, column, name)?,
+                    Source::Is(column, text) => {
+                        self.check_known(row, column, &sources)?;
+                        let is = self.cell(row, column) == Some(text);
+                        T::from_f64(f64::from(u8::from(is)))
+                    }
+                });
             }
         }
-        Matrix::new(values, self.len(), columns.len())
+        Matrix::new(values, self.len(), sources.len())
+    }
+
+    /// Where the values of a feature come from: a column of that name, or one of texts that was made
+    /// several where the name is from.
+    fn source_of<'n>(&self, name: &'n str) -> Result<Source<'n>> {
+        if !self.columns.iter().any(|column| column == name)
+            && let Some((column, text)) = name.split_once('=')
+            && let Some(at) = self.columns.iter().position(|other| other == column)
+        {
+            return Ok(Source::Is(at, text));
+        }
+        Ok(Source::Cell(self.column(name)?))
+    }
+
+    fn number<T: Float>(&self, row: usize, column: usize, name: &str) -> Result<T> {
+        let finite = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite());
+        let text = self.cell(row, column).unwrap_or("");
+        let value = finite(text).map(T::from_f64).filter(|value| value.is_finite());
+        value.ok_or_else(|| {
+            // What would help depends on what the rest of the column is.
+            let others = (0..self.len()).filter_map(|row| self.cell(row, column));
+            let hint = match others.filter(|cell| finite(cell).is_some()).count() {
+                _ if finite(&text.replace(',', ".")).is_some() => {
+                    "with a point before its fraction"
+                }
+                0 => "Table::one_hot takes texts, Table::without leaves the column out",
+                _ => "Table::drop_missing leaves out rows with gaps",
+            };
+            self.wrong(row, name, &format!("a finite number ({hint})"), text)
+        })
+    }
+
+    /// Checks that a text is one of those that have a column.
+    fn check_known(&self, row: usize, column: usize, sources: &[Source<'_>]) -> Result<()> {
+        let cell = self.cell(row, column).unwrap_or("");
+        let known = sources.iter().filter_map(|source| match *source {
+            Source::Is(other, text) if other == column => Some(text.to_owned()),
+            _ => None,
+        });
+        let known: Vec<String> = known.collect();
+        if known.iter().any(|text| text == cell) {
+            return Ok(());
+        }
+        let expected = format!("one of {}", list(&known));
+        Err(self.wrong(row, &self.columns[column], &expected, cell))
     }
 
     fn column(&self, name: &str) -> Result<usize> {
@@ -246,8 +348,18 @@ impl Table {
     }
 }
 
+/// Classes, each once, in the order of their names, or of their values where all are numbers.
+pub(super) fn in_order<'a>(classes: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut classes: Vec<&str> = classes.collect::<BTreeSet<_>>().into_iter().collect();
+    if classes.iter().all(|class| class.parse::<f64>().is_ok_and(f64::is_finite)) {
+        let value = |class: &&str| class.parse::<f64>().unwrap_or(0.0);
+        classes.sort_by(|a, b| value(a).total_cmp(&value(b)));
+    }
+    classes.into_iter().map(str::to_owned).collect()
+}
+
 /// Some names in quotes.
-fn list(names: &[String]) -> String {
+pub(super) fn list(names: &[String]) -> String {
     /// More would hide the rest of the message.
     const SHOWN: usize = 12;
     let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();

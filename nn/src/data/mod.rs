@@ -3,6 +3,8 @@
 pub mod csv;
 mod digits;
 pub mod idx;
+#[cfg(feature = "images")]
+pub mod images;
 pub mod npy;
 pub(crate) mod npy_header;
 mod pipeline;

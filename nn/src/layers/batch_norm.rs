@@ -1,5 +1,4 @@
-//! Batch normalisation (Ioffe and Szegedy 2015) of columns, or of the channels of images, with the running statistics of
-//! seven traditions.
+//! Batch normalisation (Ioffe and Szegedy 2015) of columns, or of the channels of images.
 
 use tilewise_kernels::{
     ActivateBackward, Activation, Affine, BatchNormBackward, BatchNormDims, BatchNormForward,
@@ -7,85 +6,11 @@ use tilewise_kernels::{
     Running,
 };
 
+use super::convention::BatchNormConvention;
 use super::{
     Buffer, BufferMut, ChannelAffine, Layer, Parameter, ParameterKind, Pass, Saved, channel_sums,
 };
 use crate::matrix::Matrix;
-
-/// The weight that the statistics of a new minibatch get in the running ones.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub enum NewWeight {
-    /// Always the same: an exponentially weighted average that starts from mean 0 and variance 1.
-    Fixed(f64),
-    /// 1/k for minibatch k: the plain average of all.
-    Cumulative,
-    /// An exponentially weighted average divided by the sum of its weights: old minibatches fade by
-    /// this factor, and the starting values do not count.
-    Debiased(f64),
-}
-
-impl NewWeight {
-    /// The weight of minibatch `k`, counted from 1.
-    fn of(self, k: u64) -> f64 {
-        match self {
-            Self::Fixed(weight) => weight,
-            Self::Cumulative => 1.0 / k as f64,
-            // Weights 1, keep, keep², … sum to (1 - keep^k) / (1 - keep).
-            Self::Debiased(keep) => (1.0 - keep) / (1.0 - keep.powf(k as f64)),
-        }
-    }
-}
-
-/// How running statistics are kept, named after those who keep them so. There is no bare
-/// `momentum`: for half of these it is the weight of the new minibatch, for the others of the old.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum BatchNormConvention {
-    /// New weight 0.1, unbiased running variance, ε 1e-5. Also Torch7, dfdx and candle.
-    #[default]
-    PyTorch,
-    /// The plain average of all minibatches, unbiased, ε 1e-5: PyTorch's `momentum=None`.
-    Cumulative,
-    /// New weight 0.1, biased, ε 1e-5: ONNX, PaddlePaddle and MXNet.
-    Onnx,
-    /// New weight 0.01, biased, ε 1e-3.
-    Keras,
-    /// New weight 0.01, unbiased, ε 1e-3.
-    TensorFlowFused,
-    /// Fading by 0.999, normalised by the sum of the weights, unbiased, ε 1e-5.
-    Caffe,
-    /// Fading by 0.9 with bias correction, biased variance, ε 1e-5: the moving average of
-    /// introductory courses.
-    CourseEwa,
-}
-
-impl BatchNormConvention {
-    /// The weight of a new minibatch.
-    pub fn new_weight(self) -> NewWeight {
-        match self {
-            Self::PyTorch | Self::Onnx => NewWeight::Fixed(0.1),
-            Self::Cumulative => NewWeight::Cumulative,
-            Self::Keras | Self::TensorFlowFused => NewWeight::Fixed(0.01),
-            Self::Caffe => NewWeight::Debiased(0.999),
-            Self::CourseEwa => NewWeight::Debiased(0.9),
-        }
-    }
-
-    /// Whether the running variance is m/(m-1) times the minibatch's. The minibatch itself is
-    /// always normalised by its biased variance.
-    pub fn unbiased(self) -> bool {
-        matches!(self, Self::PyTorch | Self::Cumulative | Self::TensorFlowFused | Self::Caffe)
-    }
-
-    /// What is added to the variance under the root.
-    pub fn epsilon(self) -> f64 {
-        match self {
-            Self::Keras | Self::TensorFlowFused => 1e-3,
-            _ => 1e-5,
-        }
-    }
-}
 
 /// `y = γ·(x - mean) / √(var + ε) + β`, by column or by channel.
 #[derive(Debug, Clone)]
@@ -110,11 +35,13 @@ pub struct BatchNorm<T = f32> {
 impl<T: Float> BatchNorm<T> {
     /// A layer over `channels` columns with γ = 1, β = 0, running mean 0 and variance 1.
     pub fn new(channels: usize, convention: BatchNormConvention) -> Self {
+        let epsilon = convention.epsilon();
+        let var = T::from_f64(convention.first_variance(epsilon));
         Self {
             channels,
             positions: 1,
             convention,
-            epsilon: convention.epsilon(),
+            epsilon,
             relu: false,
             use_running: false,
             update_running: true,
@@ -123,7 +50,7 @@ impl<T: Float> BatchNorm<T> {
                 Parameter::new("bias", ParameterKind::Bias, &[channels], T::ZERO),
             ],
             running_mean: vec![T::ZERO; channels],
-            running_var: vec![T::ONE; channels],
+            running_var: vec![var; channels],
             batches: 0,
             stats: BatchStats::new(channels),
         }
@@ -139,6 +66,9 @@ impl<T: Float> BatchNorm<T> {
             return Err(crate::Error::argument("batch norm epsilon", expected, epsilon));
         }
         self.epsilon = epsilon;
+        if self.batches == 0 {
+            self.running_var.fill(T::from_f64(self.convention.first_variance(epsilon)));
+        }
         Ok(self)
     }
 
@@ -176,21 +106,24 @@ impl<T: Float> BatchNorm<T> {
 
     fn update(&mut self, rows: usize) {
         self.batches += 1;
-        let weight = self.convention.new_weight().of(self.batches);
+        let weight = self.convention.new_weight().of(self.batches, rows);
         let count = rows as f64 * self.positions as f64;
         let bessel = match self.convention.unbiased() {
             true if count > 1.0 => count / (count - 1.0),
             _ => 1.0,
         };
-        let blend = |running: &mut T, new: f64| {
-            let old = running.to_f64();
-            *running = T::from_f64(old + weight * (new - old));
-        };
+        let between = |old: f64, new: f64| old + weight * (new - old);
         for (running, mean) in self.running_mean.iter_mut().zip(&self.stats.mean) {
-            blend(running, mean.to_f64());
+            *running = T::from_f64(between(running.to_f64(), mean.to_f64()));
         }
         for (running, var) in self.running_var.iter_mut().zip(&self.stats.var) {
-            blend(running, bessel * var.to_f64());
+            let (old, new) = (running.to_f64(), bessel * var.to_f64());
+            *running = T::from_f64(if self.convention.averages_inverse_deviations() {
+                let inverse = |var: f64| 1.0 / (var + self.epsilon).sqrt();
+                between(inverse(old), inverse(new)).powi(-2) - self.epsilon
+            } else {
+                between(old, new)
+            });
         }
     }
 

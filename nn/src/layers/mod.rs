@@ -4,6 +4,7 @@ mod activation;
 mod add;
 mod batch_norm;
 mod conv2d;
+mod convention;
 mod dropout;
 mod embedding;
 mod linear;
@@ -16,8 +17,9 @@ use tilewise_kernels::{ColumnSums, Exec, Float, MatRef, Result, RowSums};
 
 pub use activation::ActivationLayer;
 pub(crate) use add::Add;
-pub use batch_norm::{BatchNorm, BatchNormConvention, NewWeight};
+pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
+pub use convention::{BatchNormConvention, NewWeight};
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use linear::Linear;

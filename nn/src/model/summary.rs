@@ -13,6 +13,9 @@ use crate::layers::Buffer;
 pub struct SummaryRow {
     /// Such as `layer 2 batch_norm`, as errors have it.
     pub name: String,
+    /// What goes in: 0 for the features, i + 1 for what comes out of row i. What is added to the output
+    /// in a residual block comes second.
+    pub reads: Vec<usize>,
     /// Number of columns that come out.
     pub outputs: usize,
     /// Number of trained values.
@@ -48,6 +51,7 @@ impl<T: Float> Sequential<T> {
             });
             rows.push(SummaryRow {
                 name: name.clone(),
+                reads: std::iter::once(wire.from).chain(wire.plus).collect(),
                 outputs: width,
                 parameters: layer.parameters().iter().map(|p| p.value.len()).sum(),
                 buffers: buffers.sum(),

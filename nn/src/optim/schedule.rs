@@ -42,7 +42,7 @@ pub struct Schedule {
 #[derive(Debug, Clone, PartialEq)]
 enum Curve {
     Constant,
-    InverseTime { decay: f64 },
+    InverseTime { decay: f64, power: f64 },
     Exponential { base: f64 },
     Step { every: u64, factor: f64 },
     MultiStep { milestones: Vec<u64>, factor: f64 },
@@ -50,6 +50,7 @@ enum Curve {
     Cosine { length: f64 },
     Polynomial { length: f64, power: f64 },
     OneCycle { length: f64 },
+    Sigmoid { middle: f64, gamma: f64 },
 }
 
 /// How time moves.
@@ -83,7 +84,12 @@ impl Schedule {
 
     /// `1 / (1 + decay·t)`
     pub fn inverse_time(decay: f64) -> Self {
-        Self::of(Curve::InverseTime { decay })
+        Self::inverse_power(decay, 1.0)
+    }
+
+    /// `1 / (1 + decay·t)^power`
+    pub fn inverse_power(decay: f64, power: f64) -> Self {
+        Self::of(Curve::InverseTime { decay, power })
     }
 
     /// `base^t`
@@ -114,6 +120,12 @@ impl Schedule {
     /// `(1 - t / length)^power`, and 0 after `length`; power 1 is a straight line.
     pub fn polynomial(length: f64, power: f64) -> Self {
         Self::of(Curve::Polynomial { length, power })
+    }
+
+    /// `1 / (1 + exp(-gamma·(t - middle)))`: half the rate at `middle`, falling around it where `gamma` is
+    /// below 0 and rising where it is above.
+    pub fn sigmoid(middle: f64, gamma: f64) -> Self {
+        Self::of(Curve::Sigmoid { middle, gamma })
     }
 
     /// Up and down again within `length` (Smith and Topin 2018): half a cosine from 1/25 to 1 in the
@@ -176,7 +188,14 @@ impl Schedule {
         at_least_0("floor of the schedule", self.floor)?;
         match self.curve {
             Curve::Constant | Curve::InverseSqrt => Ok(()),
-            Curve::InverseTime { decay } => at_least_0("decay of the schedule", decay),
+            Curve::InverseTime { decay, power } => {
+                at_least_0("decay of the schedule", decay)?;
+                above_0("power of the schedule", power)
+            }
+            Curve::Sigmoid { middle, gamma } => {
+                at_least_0("middle of the schedule", middle)?;
+                check("gamma of the schedule", gamma, gamma != 0.0, "other than 0")
+            }
             Curve::Exponential { base } => above_0("base of the schedule", base),
             Curve::Step { every, factor } => {
                 above_0("steps of the schedule", every as f64)?;
@@ -211,7 +230,8 @@ impl Curve {
     fn at(&self, t: f64) -> f64 {
         match self {
             Self::Constant => 1.0,
-            Self::InverseTime { decay } => 1.0 / (1.0 + decay * t),
+            Self::InverseTime { decay, power } => 1.0 / (1.0 + decay * t).powf(*power),
+            Self::Sigmoid { middle, gamma } => 1.0 / (1.0 + (-gamma * (t - middle)).exp()),
             Self::Exponential { base } => base.powf(t),
             Self::Step { every, factor } => factor.powf((t / *every as f64).floor()),
             Self::MultiStep { milestones, factor } => {

@@ -2,6 +2,7 @@
 
 mod callback;
 mod checkpoint;
+mod graph;
 mod history;
 mod keep;
 mod progress;

@@ -11,14 +11,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tilewise_kernels::Float;
 
 use super::callback::Callback;
+use super::graph;
 use super::session::Session;
 use crate::error::{Error, Result};
+use crate::model::Summary;
 
 /// Bins of a histogram, of equal width.
 const BINS: usize = 30;
 
-/// Writes an event file that TensorBoard shows: losses, accuracy and learning rate by epoch, with the
-/// number of steps taken on the x axis.
+/// Writes an event file that TensorBoard shows: the graph of the model, and losses, accuracy and learning
+/// rate by epoch, with the number of steps taken on the x axis.
 ///
 /// ```no_run
 /// use tilewise_nn::prelude::*;
@@ -65,6 +67,10 @@ impl TensorBoard {
 }
 
 impl<T: Float> Callback<T> for TensorBoard {
+    fn begin(&mut self, session: &mut Session<'_, T>) -> Result<()> {
+        self.file()?.graph(&session.model().summary())
+    }
+
     fn step(&mut self, session: &mut Session<'_, T>) -> Result<()> {
         let step = session.steps();
         if self.loss_every == 0 || !step.is_multiple_of(self.loss_every) {
@@ -155,6 +161,16 @@ impl EventFile {
         self.summary(tag, step, &field)
     }
 
+    /// Writes the layers of a model, their connections and sizes as the graph of this run.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn graph(&mut self, model: &Summary) -> Result<()> {
+        let mut event = time();
+        bytes_field(&mut event, 4, &graph::graph(model));
+        self.record(&event)
+    }
+
     /// Hands everything to the system.
     ///
     /// # Errors
@@ -188,12 +204,12 @@ impl EventFile {
 }
 
 /// The wire types of protocol buffers.
-const VARINT: u8 = 0;
+pub(super) const VARINT: u8 = 0;
 const FIXED_64: u8 = 1;
 const BYTES: u8 = 2;
 const FIXED_32: u8 = 5;
 
-fn varint(bytes: &mut Vec<u8>, mut value: u64) {
+pub(super) fn varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
         value >>= 7;
@@ -201,7 +217,7 @@ fn varint(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-fn bytes_field(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+pub(super) fn bytes_field(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     message.push(number << 3 | BYTES);
     varint(message, bytes.len() as u64);
     message.extend(bytes);

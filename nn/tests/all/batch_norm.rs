@@ -39,10 +39,18 @@ fn b20_conventions_reproduce_the_table() {
         (TensorFlowFused, 1e-3, (0.025, 1.006_666_7), (0.074_75, 1.063_266_7)),
         (Caffe, 1e-5, (2.5, 1.666_666_7), (3.750_625_3, 4.167_917_3)),
         (CourseEwa, 1e-5, (2.5, 1.25), (3.815_789_5, 3.223_684_2)),
+        (MxNet, 1e-3, (0.25, 1.025), (0.725, 1.422_5)),
+        (Theano, 1e-4, (0.25, 1.066_666_7), (0.725, 1.626_666_7)),
+        (TensorFlowContrib, 1e-3, (0.002_5, 1.000_25), (0.007_497_5, 1.004_249_75)),
+        // Averages of 1/√(σ² + ε): 0.989 439 14, then 0.935 216 14.
+        (Lasagne, 1e-4, (0.25, 1.021_361_06), (0.725, 1.143_241_6)),
+        // The second weight is 1 - exp(-4/5000) = 7.996 801e-4.
+        (Cntk, 1e-5, (2.5, 1.666_666_7), (2.501_999_2, 1.670_665_1)),
     ] {
         assert_eq!(convention.epsilon(), epsilon, "{convention:?}");
         let mut layer = BatchNorm::<f64>::new(1, convention);
-        assert_eq!((layer.running_mean()[0], layer.running_var()[0]), (0.0, 1.0));
+        let start = if convention == Lasagne { 1.0 - 1e-4 } else { 1.0 };
+        assert_eq!((layer.running_mean()[0], layer.running_var()[0]), (0.0, start));
         for (batch, expected) in [([1., 2., 3., 4.], first), ([2., 4., 6., 8.], second)] {
             forward(&mut layer, &column(&batch));
             let got = (layer.running_mean()[0], layer.running_var()[0]);

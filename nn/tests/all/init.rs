@@ -39,6 +39,7 @@ fn d10_every_distribution_has_its_variance() {
         (Init::HeNormal, 2.0 / fan_in),
         (Init::LecunUniform, 1.0 / fan_in),
         (Init::LecunNormal, 1.0 / fan_in),
+        (Init::TorchUniform, 1.0 / (3.0 * fan_in)),
     ] {
         let std = deviation(&draw(init, 2));
         assert!((std / variance.sqrt() - 1.0).abs() < 0.01, "{init:?}: {std}");

@@ -39,6 +39,10 @@ fn d23_every_schedule_follows_its_formula() {
     follows(&Schedule::cosine(10.0).floor(0.3), &[(0.0, 1.0), (5.0, 0.5), (10.0, 0.3)]);
     follows(&Schedule::polynomial(10.0, 2.0), &[(0.0, 1.0), (5.0, 0.25), (10.0, 0.0), (11.0, 0.0)]);
     follows(&Schedule::polynomial(10.0, 1.0), &[(1.0, 0.9), (9.0, 0.1)]);
+    follows(&Schedule::inverse_power(2.0, 0.5), &[(0.0, 1.0), (4.0, 1.0 / 3.0), (12.0, 0.2)]);
+    let half = 1.0 / (1.0 + 2.0f64.exp());
+    follows(&Schedule::sigmoid(4.0, -0.5), &[(0.0, 1.0 - half), (4.0, 0.5), (8.0, half)]);
+    follows(&Schedule::sigmoid(4.0, 0.5), &[(0.0, half), (4.0, 0.5), (8.0, 1.0 - half)]);
     let end = 1.0 / 250_000.0;
     course = vec![(0.0, 0.04), (15.0, 0.52), (30.0, 1.0), (65.0, 0.5 + 0.5 * end), (100.0, end)];
     follows(&Schedule::one_cycle(100.0), &course);
@@ -73,6 +77,11 @@ fn schedules_outside_their_domain_are_refused() {
         (
             Schedule::inverse_time(-1.0),
             "decay of the schedule: expected a finite value of 0 or more",
+        ),
+        (Schedule::inverse_power(1.0, 0.0), "power of the schedule: expected a finite value above"),
+        (
+            Schedule::sigmoid(1.0, 0.0),
+            "gamma of the schedule: expected a finite value other than 0",
         ),
         (Schedule::exponential(0.0), "base of the schedule: expected a finite value above 0"),
         (Schedule::step(0, 0.5), "steps of the schedule"),

@@ -37,11 +37,13 @@ fn wrong_tables_are_errors_that_say_where() {
     };
     assert_eq!(
         error(b"a,b,kind\n1,2,x\n3,oops,y\n", "kind"),
-        "t.csv: line 3, column \"b\": expected a finite number, got \"oops\""
+        "t.csv: line 3, column \"b\": expected a finite number (Table::drop_missing leaves out rows \
+         with gaps), got \"oops\""
     );
     assert_eq!(
         error(b"a,kind\n1,x\n,y\n", "kind"),
-        "t.csv: line 3, column \"a\": expected a finite number, got nothing"
+        "t.csv: line 3, column \"a\": expected a finite number (Table::drop_missing leaves out rows \
+         with gaps), got nothing"
     );
     for word in ["NaN", "inf", "1e999", "0x10", "1,5"] {
         let text = format!("a,kind\n\"{word}\",x\n");
@@ -49,7 +51,7 @@ fn wrong_tables_are_errors_that_say_where() {
     }
     assert_eq!(
         error(b"a,kind\n1,x\n2,\n", "kind"),
-        "t.csv: line 3, column \"kind\": expected one of \"\", \"x\", got nothing"
+        "t.csv: line 3, column \"kind\": expected one of \"x\", got nothing"
     );
     assert_eq!(
         error(b"a,kind\n1,x\n", "sort"),
@@ -69,6 +71,44 @@ fn wrong_tables_are_errors_that_say_where() {
     assert!(error(b"", "kind").contains("column: expected one of "));
     let missing = Csv::new().read("/nowhere/t.csv").unwrap_err().to_string();
     assert!(missing.starts_with("/nowhere/t.csv: "), "{missing}");
+}
+
+#[test]
+fn a_table_as_it_is_found_becomes_numbers() {
+    let text = "id,colour,size,kind\n1,red,2.5,a\n2,blue,NA,b\n3,,1,a\n4,blue,4,b\n5,red,3,?\n";
+    let table = Csv::new().from_bytes(text.as_bytes(), "t.csv").unwrap();
+    let error = table.classes_in::<f32>("kind").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "t.csv: line 2, column \"colour\": expected a finite number (Table::one_hot takes texts, \
+         Table::without leaves the column out), got \"red\""
+    );
+    let error = table.clone().without(&["key"]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "t.csv: column: expected one of \"id\", \"colour\", \"size\", \"kind\", got \"key\""
+    );
+    assert!(table.clone().one_hot("key").is_err());
+    let whole = table.drop_missing(&["NA", "?"]);
+    assert_eq!((whole.len(), whole.cell(1, 0)), (2, Some("4")));
+    let train = whole.without(&["id"]).unwrap().one_hot("colour").unwrap();
+    assert_eq!(train.columns(), ["colour=blue", "colour=red", "size", "kind"]);
+    let train = train.classes_in::<f32>("kind").unwrap();
+    assert_eq!(train.names.features, ["colour=blue", "colour=red", "size"]);
+    assert_eq!(train.data.features().data(), [0.0, 1.0, 2.5, 1.0, 0.0, 4.0]);
+    // Tables that come later stay as they are.
+    let later = Csv::new().from_bytes(b"size,colour\n7,blue\n", "later.csv").unwrap();
+    let features = later.features::<f32>(&train.names.features).unwrap();
+    assert_eq!(features.data(), [1.0, 0.0, 7.0]);
+    let other = Csv::new().from_bytes(b"size,colour\n7,blue\n8,green\n", "later.csv").unwrap();
+    let error = other.features::<f32>(&train.names.features).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "later.csv: line 3, column \"colour\": expected one of \"blue\", \"red\", got \"green\""
+    );
+    let comma = Csv::new().separator(b';').from_bytes(b"a;kind\n1,5;x\n", "t.csv").unwrap();
+    let error = comma.classes_in::<f32>("kind").unwrap_err().to_string();
+    assert!(error.contains("a finite number (with a point before its fraction), got \"1,5\""));
 }
 
 /// Points around two centres, as text.

@@ -1,0 +1,382 @@
+//! Files and conventions beside those of other programs, which must be installed for it: a Python, in
+//! `TILEWISE_PYTHON` or on the path, with what a test names. Where something is missing, the test says so
+//! and checks nothing.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value as Json;
+use tilewise_kernels::{EpsilonPlacement, Exec};
+use tilewise_nn::data::npy::{self, Array, to_npz};
+use tilewise_nn::init::Init;
+use tilewise_nn::layers::{BatchNorm, Layer, Parameter, ParameterKind, Pass};
+use tilewise_nn::optim::OptimizerState;
+use tilewise_nn::prelude::*;
+use tilewise_nn::random::Random;
+use tilewise_nn::{Callback, EventFile, Session, TensorBoard};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/all/with_others.py");
+/// As in the script.
+const BATCHES: [[f64; 4]; 3] = [[1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0], [0.5, -1.0, 7.0, 2.0]];
+const GRADIENTS: [f64; 4] = [-10.0, 3.0, 0.5, -2.0];
+
+fn scratch(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// What a part of the script found; none, which is said, where a program is not installed.
+fn ask(part: &str, directory: &Path) -> Option<Json> {
+    let python = std::env::var("TILEWISE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let missing = match Command::new(&python).arg(SCRIPT).arg(part).arg(directory).output() {
+        Ok(output) if output.status.success() => {
+            return Some(serde_json::from_slice(&output.stdout).unwrap());
+        }
+        Ok(output) if output.status.code() == Some(3) => {
+            String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned()
+        }
+        Ok(output) => panic!("{part}: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => error.to_string(),
+    };
+    // Past the capture of the test harness, which hides what a passing test prints.
+    writeln!(std::io::stderr(), "not tested with {part} by {python}: {missing}").unwrap();
+    None
+}
+
+fn numbers(json: &Json) -> Vec<f64> {
+    json.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+#[track_caller]
+fn near(ours: &[f64], theirs: &[f64], bound: f64, what: &str) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    for (at, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        let far = (ours - theirs).abs() > bound * (1.0 + theirs.abs());
+        assert!(!far, "{what}, {at}: {ours} here, {theirs} there");
+    }
+}
+
+fn normal(rows: usize, cols: usize, seed: u64) -> Matrix<f64> {
+    let mut random = Random::new(seed);
+    Matrix::new((0..rows * cols).map(|_| random.normal()).collect(), rows, cols).unwrap()
+}
+
+#[test]
+fn d18_numpy_reads_our_arrays_and_we_read_its() {
+    let directory = scratch("with_numpy");
+    let (doubles, singles) = (normal(3, 2, 1), Matrix::from_rows(&[[1.5f32, -2.0]]).unwrap());
+    let mut model =
+        Sequential::new().linear(2, 3).batch_norm().relu().linear(3, 2).build(1).unwrap();
+    let data = Dataset::new(normal_single(8, 2), vec![0, 1, 0, 1, 0, 1, 0, 1], 2).unwrap();
+    Trainer::new(Adam::default()).epochs(2).fit(&mut model, &data, &data).unwrap();
+    model.save_npz(directory.join("weights.npz")).unwrap();
+    let weights = npy::read_npz(directory.join("weights.npz")).unwrap();
+    let own =
+        [("doubles", Array::from_matrix(&doubles)), ("singles", Array::from_matrix(&singles))];
+    let all = own.iter().map(|(name, array)| (*name, array));
+    let all = all.chain(weights.iter().map(|(name, array)| (&name[..], array)));
+    fs::write(directory.join("ours.npz"), to_npz(all).unwrap()).unwrap();
+    let Some(found) = ask("numpy", &directory) else { return };
+    assert_eq!(found.as_object().unwrap().len(), 2 + weights.len());
+    assert_eq!(
+        (&found["doubles"][0], &found["singles"][0]),
+        (&"float64".into(), &"float32".into())
+    );
+    assert_eq!(found["1.num_batches_tracked"], serde_json::json!(["int64", [], [2]]));
+    assert_eq!(numbers(&found["doubles"][2]), doubles.data());
+    for (name, array) in &weights {
+        assert_eq!(numbers(&found[name][2]), array.values(), "{name}");
+    }
+    for file in ["theirs.npz", "deflated.npz"] {
+        let arrays = npy::read_npz(directory.join(file)).unwrap();
+        let array = |name: &str| &arrays.iter().find(|(other, _)| other == name).unwrap().1;
+        let counting: Vec<f64> = (0..24).map(f64::from).collect();
+        assert_eq!(
+            (array("bytes").shape(), array("bytes").values()),
+            (&[2, 3, 4][..], counting.clone())
+        );
+        assert_eq!(
+            (array("fortran").shape(), array("fortran").values()),
+            (&[2, 3, 4][..], counting)
+        );
+        assert_eq!(array("halves").values(), [0.5, -2.0]);
+        near(
+            &array("doubles").values(),
+            &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(|x| x / 6.0),
+            1e-15,
+            file,
+        );
+        assert_eq!(
+            (array("flags").values(), array("single").values()),
+            (vec![1.0, 0.0], vec![3.5])
+        );
+        assert_eq!(array("labels").labels().unwrap(), [2, 0]);
+    }
+    let error = npy::read(directory.join("objects.npy")).unwrap_err().to_string();
+    assert!(
+        error.contains("header: expected a dictionary of descr (numbers or booleans)"),
+        "{error}"
+    );
+}
+
+fn normal_single(rows: usize, cols: usize) -> Matrix<f32> {
+    let values = normal(rows, cols, 5).data().iter().map(|&x| x as f32).collect();
+    Matrix::new(values, rows, cols).unwrap()
+}
+
+fn network() -> Sequential<f64> {
+    let plan = Sequential::new().linear(6, 8).batch_norm().relu().linear(8, 5).layer_norm().tanh();
+    plan.linear(5, 4).build_as(1).unwrap()
+}
+
+fn images() -> Sequential {
+    let plan = Sequential::new().input_image(2, 6, 6).conv2d_same(3, 3).batch_norm().relu();
+    plan.max_pool(2).flatten().linear(27, 4).build(1).unwrap()
+}
+
+/// Two epochs of three minibatches, in order.
+fn train(optimizer: &dyn Optimizer<f64>, x: &Matrix<f64>, labels: &[usize]) -> Sequential<f64> {
+    let (mut model, mut state) = (network(), OptimizerState::new());
+    for rows in [0..8, 8..16, 16..24, 0..8, 8..16, 16..24] {
+        let rows: Vec<usize> = rows.collect();
+        let picked: Vec<usize> = rows.iter().map(|&row| labels[row]).collect();
+        let x = x.select_rows(&rows).unwrap();
+        model.loss_and_gradients(&x, &picked, &SoftmaxCrossEntropy::default()).unwrap();
+        state.step(optimizer, &mut model).unwrap();
+    }
+    model
+}
+
+/// PyTorch's optimisers with its defaults, as the page about migration writes them.
+fn of_pytorch() -> [(&'static str, Box<dyn Optimizer<f64>>); 7] {
+    let momentum = || Sgd::momentum(0.9).learning_rate(0.1);
+    let rmsprop = RmsProp::default().learning_rate(0.01).beta(0.99);
+    [
+        ("sgd", Box::new(Sgd::new(0.1))),
+        ("momentum", Box::new(momentum())),
+        ("nesterov", Box::new(momentum().nesterov())),
+        ("rmsprop", Box::new(rmsprop.epsilon(1e-8, EpsilonPlacement::Outside))),
+        ("adagrad", Box::new(Adagrad::default())),
+        ("adam", Box::new(Adam::default())),
+        ("adamw", Box::new(Adam::adamw(0.1).learning_rate(0.01))),
+    ]
+}
+
+#[test]
+fn d18_pytorch_trains_loads_and_answers_as_we_do() {
+    let directory = scratch("with_torch");
+    let file = |name: &str| directory.join(name);
+    let (x, pixels) = (normal(24, 6, 2), normal_single(5, 72));
+    let labels: Vec<usize> = (0..24).map(|row| row * 7 % 4).collect();
+    network().save(file("start.safetensors")).unwrap();
+    let mut trained = Vec::new();
+    for (name, optimizer) in of_pytorch() {
+        let model = train(&*optimizer, &x, &labels);
+        model.save(file(&format!("{name}.safetensors"))).unwrap();
+        model.save_npz(file(&format!("{name}.npz"))).unwrap();
+        trained.push((name, model));
+    }
+    let mut convolutional = images();
+    let pictures = Dataset::new(pixels.clone(), vec![0, 1, 2, 3, 0], 4).unwrap();
+    Trainer::new(Adam::default()).epochs(3).fit(&mut convolutional, &pictures, &pictures).unwrap();
+    convolutional.save(file("images.safetensors")).unwrap();
+    let y = Matrix::new(labels.iter().map(|&label| label as f64).collect(), 24, 1).unwrap();
+    let arrays = [Array::from_matrix(&x), Array::from_matrix(&y), Array::from_matrix(&pixels)];
+    let data = to_npz(["x", "y", "pixels"].into_iter().zip(&arrays)).unwrap();
+    fs::write(file("data.npz"), data).unwrap();
+
+    let Some(found) = ask("torch", &directory) else { return };
+    for (name, model) in &trained {
+        // Six steps of the same formulas in f64.
+        let difference = found["difference"][name].as_f64().unwrap();
+        assert!(difference < 1e-12, "{name}: weights differ by {difference}");
+        let logits = model.logits(&x).unwrap();
+        near(logits.data(), &numbers(&found["logits"][name]), 1e-12, name);
+    }
+    let adam = &trained.iter().find(|(name, _)| *name == "adam").unwrap().1;
+    near(adam.logits(&x).unwrap().data(), &numbers(&found["logits"]["npz"]), 1e-12, "npz");
+    // And the other way.
+    for format in ["safetensors", "npz"] {
+        let mut model = network();
+        match format {
+            "npz" => model.load_npz(file("theirs.npz")).unwrap(),
+            _ => model.load(file("theirs.safetensors")).unwrap(),
+        }
+        near(model.logits(&x).unwrap().data(), &numbers(&found["theirs"]), 1e-12, format);
+    }
+    let wide = |model: &Sequential| -> Vec<f64> {
+        model.logits(&pixels).unwrap().data().iter().map(|&z| f64::from(z)).collect()
+    };
+    near(&wide(&convolutional), &numbers(&found["images"]), 1e-5, "images");
+    convolutional.load(file("their_images.safetensors")).unwrap();
+    near(&wide(&convolutional), &numbers(&found["their_images"]), 1e-5, "their images");
+
+    assert_eq!(found["epsilon"], BatchNormConvention::PyTorch.epsilon());
+    near(&course(BatchNormConvention::PyTorch), &flat(&found["PyTorch"]), 1e-12, "PyTorch");
+    near(&course(BatchNormConvention::Cumulative), &flat(&found["Cumulative"]), 1e-12, "None");
+    check_limits(&found, &[("XavierUniform", Init::XavierUniform), ("HeUniform", Init::HeUniform)]);
+}
+
+/// Running mean and variance after each minibatch.
+fn course(convention: BatchNormConvention) -> Vec<f64> {
+    let mut layer = BatchNorm::<f64>::new(1, convention);
+    let mut course = Vec::new();
+    for batch in BATCHES {
+        let z = Matrix::new(batch.to_vec(), 4, 1).unwrap();
+        layer.forward(&z, &mut z.clone(), Pass::default()).unwrap();
+        course.extend([layer.running_mean()[0], layer.running_var()[0]]);
+    }
+    course
+}
+
+fn flat(json: &Json) -> Vec<f64> {
+    json.as_array().unwrap().iter().flat_map(numbers).collect()
+}
+
+/// Largest values of 25 x 12288 draws are near the limit on both sides.
+fn check_limits(found: &Json, inits: &[(&str, Init)]) {
+    for (name, init) in inits {
+        let mut weights = vec![0.0f64; 25 * 12288];
+        init.fill(&mut weights, 12288, 25, 1);
+        let largest = weights.iter().fold(0.0f64, |largest, w| largest.max(w.abs()));
+        let theirs = found["limits"][name].as_f64().unwrap();
+        assert!((largest / theirs - 1.0).abs() < 1e-3, "{name}: {largest} here, {theirs} there");
+    }
+}
+
+/// The value of a weight, at first 1, after each gradient.
+fn steps(optimizer: &dyn Optimizer<f64>) -> Vec<f64> {
+    let mut w = Parameter::new("w", ParameterKind::Weight, &[1], 1.0);
+    let mut state = vec![vec![0.0]; optimizer.slots()];
+    let step = |(at, gradient): (usize, f64)| {
+        w.gradient[0] = gradient;
+        optimizer.update(&mut w, &mut state, at as u64 + 1, Exec::default()).unwrap();
+        w.value[0]
+    };
+    GRADIENTS.into_iter().enumerate().map(step).collect()
+}
+
+#[test]
+fn b20_keras_keeps_statistics_and_steps_as_we_say() {
+    let Some(found) = ask("keras", &scratch("with_keras")) else { return };
+    let keras = BatchNormConvention::Keras;
+    assert_eq!(found["epsilon"], keras.epsilon());
+    near(&course(keras), &flat(&found["Keras"]), 1e-6, "Keras");
+    // `trainable = False` neither uses nor updates the minibatch's.
+    assert_eq!(numbers(&found["frozen"]), [0.0, 1.0]);
+    check_limits(&found, &[("XavierUniform", Init::XavierUniform)]);
+    let rmsprop = RmsProp::default().epsilon(1e-7, EpsilonPlacement::Inside);
+    let of_keras: [(&str, Box<dyn Optimizer<f64>>); 5] = [
+        ("sgd", Box::new(Sgd::new(0.01))),
+        ("momentum", Box::new(Sgd::momentum(0.9))),
+        ("nesterov", Box::new(Sgd::momentum(0.9).nesterov())),
+        ("rmsprop", Box::new(rmsprop)),
+        ("adam", Box::new(Adam::default().epsilon(1e-7))),
+    ];
+    for (name, optimizer) in of_keras {
+        near(&steps(&*optimizer), &numbers(&found["steps"][name]), 1e-6, name);
+    }
+    let schedule = Schedule::inverse_time(0.5);
+    let factors = [0.0, 1.0, 2.0, 3.0].map(|t| schedule.factor(t));
+    near(&factors, &numbers(&found["decay"]), 1e-6, "decay");
+}
+
+#[test]
+fn b20_tensorflow_fused_and_paddle_keep_statistics_as_we_say() {
+    let directory = scratch("with_tensorflow");
+    if let Some(found) = ask("tensorflow", &directory) {
+        let ours = course(BatchNormConvention::TensorFlowFused);
+        near(&ours, &flat(&found["TensorFlowFused"]), 1e-6, "TensorFlow");
+    }
+    if let Some(found) = ask("paddle", &directory) {
+        assert_eq!(found["epsilon"], BatchNormConvention::Onnx.epsilon());
+        near(&course(BatchNormConvention::Onnx), &flat(&found["Onnx"]), 1e-6, "PaddlePaddle");
+        near(&steps(&Adam::default()), &numbers(&found["steps"]["adam"]), 1e-6, "Adam");
+    }
+}
+
+/// Keeps the loss of every step.
+struct Losses(Vec<f64>);
+
+impl Callback for Losses {
+    fn step(&mut self, session: &mut Session<'_>) -> Result<()> {
+        self.0.push(session.loss());
+        Ok(())
+    }
+}
+
+#[test]
+fn d17_tensorboards_reader_gets_back_what_was_logged() {
+    let directory = scratch("with_tensorboard");
+    let data = crate::common::blobs(128, 8, 4, 2.0);
+    let plan = Sequential::new().linear(8, 8).batch_norm().relu();
+    let plan = plan.residual(|body| body.linear(8, 8).relu()).linear(8, 4);
+    let mut model = plan.build(1).unwrap();
+    let mut board = TensorBoard::new(directory.join("board")).loss_every(1).histograms();
+    let mut losses = Losses(Vec::new());
+    let trainer = Trainer::new(Sgd::new(0.1)).epochs(3).batch_size(32);
+    let history =
+        trainer.fit_with(&mut model, &data, &data, &mut [&mut board, &mut losses]).unwrap();
+    drop(board);
+    // A second file of the same run, with values at the edges.
+    let mut file = EventFile::create(directory.join("board")).unwrap();
+    let own = [0.0, -1.5, 1e-30, 3e38];
+    for (step, value) in own.into_iter().enumerate() {
+        file.scalar("own", step as u64 * (1 << 40), value).unwrap();
+    }
+    file.flush().unwrap();
+
+    let Some(found) = ask("tensorboard", &directory) else { return };
+    let scalars = |tag: &str| flat(&found["scalars"][tag]);
+    let course = |values: &[f64], every: u64| -> Vec<f64> {
+        let step = |index: usize| ((index as u64 + 1) * every) as f64;
+        values.iter().enumerate().flat_map(|(i, &v)| [step(i), f64::from(v as f32)]).collect()
+    };
+    assert_eq!(scalars("loss/minibatch"), course(&losses.0, 1));
+    let by_epoch = |pick: fn(&tilewise_nn::Epoch) -> f64| -> Vec<f64> {
+        course(&history.epochs.iter().map(pick).collect::<Vec<f64>>(), 4)
+    };
+    assert_eq!(scalars("loss/training"), by_epoch(|epoch| epoch.train_loss));
+    assert_eq!(scalars("loss/validation"), by_epoch(|epoch| epoch.valid_loss));
+    assert_eq!(scalars("accuracy/validation"), by_epoch(|epoch| epoch.valid_accuracy));
+    assert_eq!(scalars("learning rate"), by_epoch(|_| 0.1));
+    let expected: Vec<f64> = own
+        .iter()
+        .enumerate()
+        .flat_map(|(i, &v)| [(i as u64 * (1 << 40)) as f64, f64::from(v as f32)])
+        .collect();
+    assert_eq!(scalars("own"), expected);
+    // The last of three histograms is that of the trained weights.
+    let histograms = found["histograms"]["layer 0 linear/weight"].as_array().unwrap();
+    let weights = model.layers().next().unwrap().parameters()[0].value.clone();
+    let weights: Vec<f64> = weights.into_iter().map(f64::from).collect();
+    let fold = |pick: fn(f64, f64) -> f64| weights.iter().copied().fold(weights[0], pick);
+    let squares: f64 = weights.iter().map(|w| w * w).sum();
+    let expected =
+        [12.0, fold(f64::min), fold(f64::max), 64.0, weights.iter().sum(), squares, 64.0];
+    assert_eq!(histograms.len(), 3);
+    assert_eq!(numbers(&histograms[2]), expected);
+    check_graph(&found["graph"], &model);
+}
+
+/// Layers, connections, sizes and numbers of weights.
+fn check_graph(graph: &Json, model: &Sequential) {
+    let summary = model.summary();
+    let nodes = graph.as_array().unwrap();
+    assert_eq!(nodes[0], serde_json::json!(["input", "Placeholder", [], [-1, 8], 0]));
+    assert_eq!(nodes.len(), 1 + summary.rows.len());
+    let name = |value: usize| nodes[value][0].clone();
+    for (node, row) in nodes[1..].iter().zip(&summary.rows) {
+        assert_eq!(node[0], row.name.replace(' ', "_"));
+        let reads: Vec<Json> = row.reads.iter().map(|&value| name(value)).collect();
+        assert_eq!(node[2], Json::from(reads), "{node}");
+        assert_eq!(node[3], serde_json::json!([-1, row.outputs]));
+        assert_eq!(node[4], row.parameters);
+    }
+    let adds = nodes.iter().filter(|node| node[2].as_array().unwrap().len() == 2).count();
+    assert_eq!((adds, &nodes[2][1]), (1, &Json::from("batch_norm")));
+}
