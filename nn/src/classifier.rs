@@ -96,7 +96,19 @@ impl<T: Float> Classifier<T> {
     ///
     /// # Errors
     /// If the file cannot be read, is something else or does not fit the model.
-    pub fn load(path: impl AsRef<Path>, mut model: Sequential<T>) -> Result<Self> {
+    pub fn load(path: impl AsRef<Path>, model: Sequential<T>) -> Result<Self> {
+        Self::load_with(path, |_| Ok(model))
+    }
+
+    /// The same into a model that is built for the names in the file: a program that only predicts needs
+    /// no numbers of features and classes.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load), and if the model cannot be built.
+    pub fn load_with(
+        path: impl AsRef<Path>,
+        build: impl FnOnce(&Names) -> Result<Sequential<T>>,
+    ) -> Result<Self> {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(|error| Error::io(path, error))?;
         let source = path.display().to_string();
@@ -104,6 +116,7 @@ impl<T: Float> Classifier<T> {
             let expected = "names of features and classes, as Classifier::save writes them";
             Error::format(&source, "metadata", expected, "something else")
         })?;
+        let mut model = build(&names)?;
         let inputs = model.inputs();
         let (mut mean, mut scale) = (vec![T::ZERO; inputs], vec![T::ZERO; inputs]);
         let mut more = [(MEAN, &mut mean[..]), (SCALE, &mut scale[..])];

@@ -11,7 +11,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something could not be done. Nothing was changed or written when this is returned, unless
 /// the function says otherwise.
-#[derive(Debug)]
+///
+/// `{:?}` prints the same text as `{}`, because that is what a `main` shows that returns an error.
 #[non_exhaustive]
 pub enum Error {
     /// An argument does not fit; the subject begins with the layer's name where a layer found it.
@@ -106,6 +107,12 @@ impl Error {
             expected: expected.to_string(),
             got: got.to_string(),
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use tilewise_nn::History;
+use tilewise_nn::{Epoch, History};
 
 /// What was asked for on the command line.
 pub(crate) struct Options {
@@ -49,9 +49,17 @@ impl Options {
     }
 }
 
-/// Writes the learning curve and says where.
+/// Writes the learning curve, and says where and what it shows.
 pub(crate) fn save_curve(history: &History, path: &Path) -> Result<(), Box<dyn Error>> {
     history.save_svg(path)?;
+    for (number, epoch) in history.epochs.iter().enumerate() {
+        let Epoch { train_loss, valid_loss, valid_accuracy, .. } = epoch;
+        println!(
+            "epoch {:2}: training loss {train_loss:.4}, validation loss {valid_loss:.4}, \
+             accuracy {valid_accuracy:.4}",
+            number + 1
+        );
+    }
     println!("learning curve: {}", path.display());
     Ok(())
 }

@@ -303,12 +303,13 @@ impl Table {
         value.ok_or_else(|| {
             // What would help depends on what the rest of the column is.
             let others = (0..self.len()).filter_map(|row| self.cell(row, column));
+            let marks = if text.is_empty() { String::new() } else { format!("{text:?}") };
             let hint = match others.filter(|cell| finite(cell).is_some()).count() {
                 _ if finite(&text.replace(',', ".")).is_some() => {
-                    "with a point before its fraction"
+                    "with a point before its fraction".to_owned()
                 }
-                0 => "Table::one_hot takes texts, Table::without leaves the column out",
-                _ => "Table::drop_missing leaves out rows with gaps",
+                0 => "Table::one_hot takes texts, Table::without leaves the column out".to_owned(),
+                _ => format!("drop_missing(&[{marks}]) leaves such rows out"),
             };
             self.wrong(row, name, &format!("a finite number ({hint})"), text)
         })
@@ -333,7 +334,7 @@ impl Table {
         self.columns.iter().position(|column| column == name).ok_or_else(|| {
             let mut expected = format!("one of {}", list(&self.columns));
             if let [only] = &self.columns[..]
-                && let Some(other) = [';', '\t', '|'].into_iter().find(|&c| only.contains(c))
+                && let Some(other) = [',', ';', '\t', '|'].into_iter().find(|&c| only.contains(c))
             {
                 expected += &format!(" (is the separator {other:?}? see Csv::separator)");
             }

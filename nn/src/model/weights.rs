@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::layers::{Buffer, BufferMut};
 
+/// How the names of what a [`Classifier`](crate::Classifier) adds to its model's tensors begin.
+const CLASSIFIER: &str = "standardizer.";
+
 /// One tensor of a model as the file has it.
 pub(super) struct Tensor {
     pub(super) name: String,
@@ -110,7 +113,7 @@ impl<T: Float> Sequential<T> {
             let what = format!("tensor {}", tensor.name);
             let view = found
                 .remove(&tensor.name)
-                .ok_or_else(|| Error::format(source, &what, describe(tensor), "no such tensor"))?;
+                .ok_or_else(|| Error::format(source, &what, describe(tensor), missing(&file)))?;
             if view.dtype() != tensor.dtype || view.shape() != tensor.shape {
                 let got = format!("{:?} {:?}", view.dtype(), view.shape());
                 return Err(Error::format(source, &what, describe(tensor), got));
@@ -122,7 +125,11 @@ impl<T: Float> Sequential<T> {
         }
         if let Some(extra) = found.keys().min() {
             let what = format!("tensor {}", extra.escape_debug());
-            return Err(Error::format(source, what, "only tensors of the model", "one more"));
+            let expected = match extra.starts_with(CLASSIFIER) {
+                true => "only tensors of the model (Classifier::load reads this file)",
+                false => "only tensors of the model",
+            };
+            return Err(Error::format(source, what, expected, "one more"));
         }
         let (own, others) = loaded.split_at(count_own);
         self.assign(own);
@@ -170,6 +177,17 @@ impl<T: Float> Sequential<T> {
             }
         }
     }
+}
+
+/// What there is in the place of a tensor: most often, layers stand at other positions in the file.
+fn missing(file: &SafeTensors<'_>) -> String {
+    /// More would hide the rest of the message.
+    const SHOWN: usize = 8;
+    let mut names = file.names();
+    names.sort_unstable();
+    let dots = if names.len() > SHOWN { ", …" } else { "" };
+    names.truncate(SHOWN);
+    format!("no such tensor among {}{dots}", names.join(", ").escape_debug())
 }
 
 fn describe(tensor: &Tensor) -> String {

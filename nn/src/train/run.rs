@@ -271,7 +271,8 @@ fn check<T: Float>(model: &Sequential<T>, data: &Dataset<T>, name: &str) -> Resu
 /// Checks that no minibatch is too small for a layer.
 fn check_batches<T: Float>(model: &Sequential<T>, batches: &Minibatches) -> Result<()> {
     let Some(smallest) = batches.iter().map(<[usize]>::len).min() else {
-        return Err(Error::shape("minibatches", "at least one full one per epoch", "none"));
+        let expected = "at least one full one per epoch (see batch_size and drop_last)";
+        return Err(Error::shape("minibatches", expected, "none"));
     };
     for (index, layer) in model.layers().enumerate() {
         let needed = layer.min_training_rows();

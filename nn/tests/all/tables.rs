@@ -1,7 +1,7 @@
 //! CSV files, and a classifier from one to another.
 
 use tilewise_nn::Classifier;
-use tilewise_nn::data::csv::Csv;
+use tilewise_nn::data::csv::{Csv, Names};
 use tilewise_nn::prelude::*;
 use tilewise_nn::random::Random;
 
@@ -37,13 +37,13 @@ fn wrong_tables_are_errors_that_say_where() {
     };
     assert_eq!(
         error(b"a,b,kind\n1,2,x\n3,oops,y\n", "kind"),
-        "t.csv: line 3, column \"b\": expected a finite number (Table::drop_missing leaves out rows \
-         with gaps), got \"oops\""
+        "t.csv: line 3, column \"b\": expected a finite number (drop_missing(&[\"oops\"]) leaves \
+         such rows out), got \"oops\""
     );
     assert_eq!(
         error(b"a,kind\n1,x\n,y\n", "kind"),
-        "t.csv: line 3, column \"a\": expected a finite number (Table::drop_missing leaves out rows \
-         with gaps), got nothing"
+        "t.csv: line 3, column \"a\": expected a finite number (drop_missing(&[]) leaves such rows \
+         out), got nothing"
     );
     for word in ["NaN", "inf", "1e999", "0x10", "1,5"] {
         let text = format!("a,kind\n\"{word}\",x\n");
@@ -57,6 +57,9 @@ fn wrong_tables_are_errors_that_say_where() {
         error(b"a,kind\n1,x\n", "sort"),
         "t.csv: column: expected one of \"a\", \"kind\", got \"sort\""
     );
+    let other = Csv::new().separator(b';').from_bytes(b"a,kind\n1,x\n", "t.csv").unwrap();
+    let message = other.classes_in::<f32>("kind").unwrap_err().to_string();
+    assert!(message.contains("(is the separator ','? see Csv::separator)"), "{message}");
     assert_eq!(
         error(b"a;kind\n1;x\n", "kind"),
         "t.csv: column: expected one of \"a;kind\" (is the separator ';'? see Csv::separator), got \"kind\""
@@ -165,6 +168,14 @@ fn b1_a_classifier_is_saved_with_its_standardizer_and_names() {
         error.contains("tensor standardizer.mean: expected only tensors of the model"),
         "{error}"
     );
+    assert!(error.contains("(Classifier::load reads this file)"), "{error}");
+    // A second program builds the network of the names in the file.
+    let build = |names: &Names| {
+        let plan = Sequential::new().linear(names.features.len(), 8).batch_norm().relu();
+        plan.linear(8, names.classes.len()).build(4)
+    };
+    let again = Classifier::load_with(&path, build).unwrap();
+    assert_eq!(again.predict_table(&new).unwrap(), ["left", "right"]);
     bare.save(&path).unwrap();
     let error = Classifier::load(&path, network(3)).unwrap_err().to_string();
     assert!(error.contains("metadata: expected names of features and classes"), "{error}");
