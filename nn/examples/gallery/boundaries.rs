@@ -1,7 +1,9 @@
-//! Softmax regression without hidden layers: the boundaries of three to six classes are straight.
+//! Softmax regression without hidden layers: the boundaries of three to six classes are straight. Rings
+//! want a hidden layer.
 
 use std::error::Error;
 
+use tilewise_nn::SequentialBuilder;
 use tilewise_nn::prelude::*;
 use tilewise_nn::random::Random;
 
@@ -24,26 +26,61 @@ fn points(classes: usize, seed: u64) -> Result<Dataset> {
     Dataset::new(Matrix::new(values, ROWS, 2)?, labels, classes)
 }
 
+/// Three rings around one another.
+fn rings(seed: u64) -> Result<Dataset> {
+    let mut random = Random::new(seed);
+    let labels: Vec<usize> = (0..ROWS).map(|row| row % 3).collect();
+    let mut values = Vec::with_capacity(2 * ROWS);
+    for &label in &labels {
+        let angle = random.uniform() * std::f64::consts::TAU;
+        let radius = 0.15 + 0.3 * label as f64 + 0.03 * random.normal();
+        values.extend([(radius * angle.cos()) as f32, (radius * angle.sin()) as f32]);
+    }
+    Dataset::new(Matrix::new(values, ROWS, 2)?, labels, 3)
+}
+
 pub(crate) fn draw(options: &Options) -> Result<(String, String), Box<dyn Error>> {
-    let mut drawing = Drawing::new(900.0, 250.0);
+    let mut drawing = Drawing::new(900.0, 490.0);
     let mut found = Vec::new();
     for (panel, classes) in (3..=6).enumerate() {
         let data = points(classes, options.seed)?;
-        let mut model = Sequential::new().linear(2, classes).build(options.seed)?;
-        let trainer = Trainer::new(Adam::default().learning_rate(0.05)).epochs(80).progress(false);
-        trainer.fit(&mut model, &data, &data)?;
-        let accuracy = model.evaluate(&data)?.accuracy;
+        let plan = Sequential::new().linear(2, classes);
+        let accuracy = panel_of(&mut drawing, [panel, 0], plan, &data, options.seed)?;
         found.push(format!("C = {classes}: {accuracy:.3}"));
-        let place = [40.0 + 220.0 * panel as f64, 25.0, 180.0, 180.0];
-        let frame = Frame { place, x: [-1.0, 1.0], y: [-1.0, 1.0] };
-        regions(&mut drawing, &frame, &model)?;
-        for (row, &label) in data.labels().iter().enumerate() {
-            let point = data.features().row(row);
-            drawing.dot(frame.at(f64::from(point[0]), f64::from(point[1])), COLORS[label]);
-        }
-        frame.draw(&mut drawing, &format!("{classes} classes, {:.1} % right", 100.0 * accuracy));
+    }
+    let data = rings(options.seed)?;
+    let hidden = Sequential::new().linear(2, 16).tanh().linear(16, 3);
+    for (panel, plan, name) in
+        [(0, Sequential::new().linear(2, 3), "linear"), (1, hidden, "with a hidden layer")]
+    {
+        let accuracy = panel_of(&mut drawing, [panel, 1], plan, &data, options.seed)?;
+        found.push(format!("rings {name}: {accuracy:.3}"));
     }
     Ok((found.join(", "), drawing.finish()))
+}
+
+/// Trains a model, draws its regions and the data, and gives its accuracy.
+fn panel_of(
+    drawing: &mut Drawing,
+    [column, row]: [usize; 2],
+    plan: SequentialBuilder,
+    data: &Dataset,
+    seed: u64,
+) -> Result<f64> {
+    let mut model = plan.build(seed)?;
+    let trainer = Trainer::new(Adam::default().learning_rate(0.05)).epochs(80).progress(false);
+    trainer.fit(&mut model, data, data)?;
+    let accuracy = model.evaluate(data)?.accuracy;
+    let place = [40.0 + 220.0 * column as f64, 25.0 + 240.0 * row as f64, 180.0, 180.0];
+    let frame = Frame { place, x: [-1.0, 1.0], y: [-1.0, 1.0] };
+    regions(drawing, &frame, &model)?;
+    for (row, &label) in data.labels().iter().enumerate() {
+        let point = data.features().row(row);
+        drawing.dot(frame.at(f64::from(point[0]), f64::from(point[1])), COLORS[label]);
+    }
+    let classes = data.classes();
+    frame.draw(drawing, &format!("{classes} classes, {:.1} % right", 100.0 * accuracy));
+    Ok(accuracy)
 }
 
 /// Paints what the model says of every place, neighbours alike in one stroke.
