@@ -86,7 +86,7 @@ fn picture(class: usize, random: &mut Random) -> Vec<u8> {
     for pixel in 0..SIDE * SIDE {
         let (y, x) = ((pixel / SIDE) as f64 - down, (pixel % SIDE) as f64 - across);
         let disc = if y * y + x * x < 64.0 { 0.6 } else { 0.2 };
-        bytes.extend((0..3).map(|_| (255.0 * (disc + 0.1 * random.normal())) as u8));
+        bytes.extend((0..3).map(|_| (255.0 * (disc + 0.4 * random.normal())) as u8));
     }
     bytes
 }

@@ -26,6 +26,8 @@ fn draw(epochs: &[Epoch], svg: &mut String) -> Result<(), Box<dyn std::error::Er
     let numbers = 1.0..(epochs.len() as f64).max(2.0);
     let losses = range(epochs.iter().flat_map(|epoch| [epoch.train_loss, epoch.valid_loss]));
     let accuracies = range(epochs.iter().map(|epoch| epoch.valid_accuracy));
+    // No share is beyond these.
+    let accuracies = accuracies.start.max(0.0)..accuracies.end.min(1.0);
     let mut chart = ChartBuilder::on(&root)
         .caption("Learning curve", ("sans-serif", 18))
         .margin(10)
@@ -34,7 +36,9 @@ fn draw(epochs: &[Epoch], svg: &mut String) -> Result<(), Box<dyn std::error::Er
         .right_y_label_area_size(60)
         .build_cartesian_2d(numbers.clone(), losses)?
         .set_secondary_coord(numbers, accuracies);
-    let whole = |number: &f64| format!("{number:.0}");
+    // Between two epochs there is none.
+    let whole =
+        |number: &f64| if number.fract() == 0.0 { format!("{number:.0}") } else { String::new() };
     chart
         .configure_mesh()
         .x_desc("epoch")
@@ -62,7 +66,8 @@ fn draw(epochs: &[Epoch], svg: &mut String) -> Result<(), Box<dyn std::error::Er
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::MiddleRight)
-        .background_style(WHITE)
+        // Curves go on behind it.
+        .background_style(WHITE.mix(0.6))
         .border_style(BLACK)
         .draw()?;
     root.present()?;

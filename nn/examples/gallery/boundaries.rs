@@ -45,16 +45,18 @@ pub(crate) fn draw(options: &Options) -> Result<(String, String), Box<dyn Error>
     for (panel, classes) in (3..=6).enumerate() {
         let data = points(classes, options.seed)?;
         let plan = Sequential::new().linear(2, classes);
-        let accuracy = panel_of(&mut drawing, [panel, 0], plan, &data, options.seed)?;
+        let place = (format!("{classes} classes"), [panel, 0]);
+        let accuracy = panel_of(&mut drawing, place, plan, &data, options.seed)?;
         found.push(format!("C = {classes}: {accuracy:.3}"));
     }
     let data = rings(options.seed)?;
     let hidden = Sequential::new().linear(2, 16).tanh().linear(16, 3);
     for (panel, plan, name) in
-        [(0, Sequential::new().linear(2, 3), "linear"), (1, hidden, "with a hidden layer")]
+        [(0, Sequential::new().linear(2, 3), "linear"), (1, hidden, "hidden layer")]
     {
-        let accuracy = panel_of(&mut drawing, [panel, 1], plan, &data, options.seed)?;
-        found.push(format!("rings {name}: {accuracy:.3}"));
+        let place = (format!("rings, {name}"), [panel, 1]);
+        let accuracy = panel_of(&mut drawing, place, plan, &data, options.seed)?;
+        found.push(format!("rings, {name}: {accuracy:.3}"));
     }
     Ok((found.join(", "), drawing.finish()))
 }
@@ -62,7 +64,7 @@ pub(crate) fn draw(options: &Options) -> Result<(String, String), Box<dyn Error>
 /// Trains a model, draws its regions and the data, and gives its accuracy.
 fn panel_of(
     drawing: &mut Drawing,
-    [column, row]: [usize; 2],
+    (title, [column, row]): (String, [usize; 2]),
     plan: SequentialBuilder,
     data: &Dataset,
     seed: u64,
@@ -78,8 +80,7 @@ fn panel_of(
         let point = data.features().row(row);
         drawing.dot(frame.at(f64::from(point[0]), f64::from(point[1])), COLORS[label]);
     }
-    let classes = data.classes();
-    frame.draw(drawing, &format!("{classes} classes, {:.1} % right", 100.0 * accuracy));
+    frame.draw(drawing, &format!("{title}: {:.1} % right", 100.0 * accuracy));
     Ok(accuracy)
 }
 
