@@ -13,18 +13,21 @@ pub struct Exec {
 
 impl Exec {
     /// The fastest path on the calling thread only.
+    #[inline]
     pub fn serial() -> Self {
         Self::default().par(Par::Serial)
     }
 
     /// The same on a given path.
     #[must_use]
+    #[inline]
     pub fn isa(self, isa: Isa) -> Self {
         Self { isa: Some(isa), ..self }
     }
 
     /// The same with a given threading.
     #[must_use]
+    #[inline]
     pub fn par(self, par: Par) -> Self {
         Self { par, ..self }
     }

@@ -40,6 +40,22 @@ fn span_error(len: usize, shape: [usize; 2], strides: [usize; 2]) -> Error {
     }
 }
 
+/// The same for rows that follow each other: small products take as long as the general check.
+#[inline(always)]
+fn check_whole(len: usize, [rows, cols]: [usize; 2]) -> Result<()> {
+    match rows.checked_mul(cols) {
+        Some(needed) if needed <= len => Ok(()),
+        _ => Err(span_error(len, [rows, cols], [cols, 1])),
+    }
+}
+
+#[cold]
+fn overlap_error([rows, cols]: [usize; 2], strides: [usize; 2]) -> Error {
+    let got = format!("{rows} x {cols} with strides {} and {}", strides[0], strides[1]);
+    let expected = "strides that keep its elements apart";
+    Error::new(ErrorKind::Stride, "output matrix", expected, got)
+}
+
 /// True where two different indices of the matrix can lie at one place.
 #[inline]
 fn overlaps(shape: [usize; 2], strides: [usize; 2]) -> bool {
@@ -71,7 +87,8 @@ impl<'a, T> MatRef<'a, T> {
     /// If `data` is too short or the size overflows.
     #[inline]
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Result<Self> {
-        Self::with_strides(data, [rows, cols], [cols, 1])
+        check_whole(data.len(), [rows, cols])?;
+        Ok(Self { data, rows, cols, row_stride: cols, col_stride: 1 })
     }
 
     /// A matrix whose element `(i, j)` is `data[i * strides[0] + j * strides[1]]`.
@@ -192,7 +209,8 @@ impl<'a, T> MatMut<'a, T> {
     /// If `data` is too short or the size overflows.
     #[inline]
     pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self> {
-        Self::with_strides(data, [rows, cols], [cols, 1])
+        check_whole(data.len(), [rows, cols])?;
+        Ok(Self { data, rows, cols, row_stride: cols, col_stride: 1 })
     }
 
     /// A matrix whose element `(i, j)` is `data[i * strides[0] + j * strides[1]]`.
@@ -204,15 +222,7 @@ impl<'a, T> MatMut<'a, T> {
     pub fn with_strides(data: &'a mut [T], shape: [usize; 2], strides: [usize; 2]) -> Result<Self> {
         check_span(data.len(), shape, strides)?;
         if overlaps(shape, strides) {
-            return Err(Error::new(
-                ErrorKind::Stride,
-                "output matrix",
-                "strides that keep its elements apart",
-                format!(
-                    "{} x {} with strides {} and {}",
-                    shape[0], shape[1], strides[0], strides[1]
-                ),
-            ));
+            return Err(overlap_error(shape, strides));
         }
         let [rows, cols] = shape;
         Ok(Self { data, rows, cols, row_stride: strides[0], col_stride: strides[1] })

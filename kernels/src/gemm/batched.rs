@@ -4,6 +4,7 @@
 //! matrix does not feel the others beside it. Threads get whole products; few large ones are computed
 //! one after the other instead, each on all threads.
 
+use super::narrow::Narrow;
 use super::packed::Factor;
 use super::plan::GRAIN;
 use super::{Element, Gemm, Operand, SumsTo};
@@ -72,7 +73,8 @@ impl<T: Float, E: SumsTo<T>> BatchedGemm<'_, T, E> {
         }
         let strides = [c.row_stride(), c.col_stride()];
         let first = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
-        let products = Products { batch: self, isa, first, stride };
+        let narrow = one.narrow(first, Par::Serial);
+        let products = Products { batch: self, isa, first, stride, narrow };
         let work =
             [n, one.a.shape()[1].max(1)].iter().fold(m, |work, &side| work.saturating_mul(side));
         let tasks = exec.threads().tasks(count.saturating_mul(work), GRAIN);
@@ -94,6 +96,8 @@ struct Products<'a, 'b, T, E> {
     /// The first C, and the elements from one to the next.
     first: Operand<T>,
     stride: usize,
+    /// The first product, if it may go the short way.
+    narrow: Option<Narrow<T>>,
 }
 
 // SAFETY: the addresses come from slices borrowed for as long as `run` lasts, A and B shared and C
@@ -105,6 +109,14 @@ impl<T: Float, E: SumsTo<T>> Products<'_, '_, T, E> {
     #[inline]
     fn run(&self, i: usize, par: Par) {
         let BatchedGemm { one, strides, .. } = self.batch;
+        if let Some(first) = &self.narrow {
+            let [a, b] =
+                [first.a.wrapping_add(i * strides[0]), first.b.wrapping_add(i * strides[1])];
+            let c = first.c.wrapping_add(i * self.stride);
+            if E::multiply_narrow(self.isa, &Narrow { a, b, c, ..*first }) {
+                return;
+            }
+        }
         let a = skip(one.a.operand(), i * strides[0]);
         let b = skip(one.b.operand(), i * strides[1]);
         let c = skip(self.first, i * self.stride);

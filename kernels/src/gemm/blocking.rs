@@ -75,6 +75,14 @@ impl Blocking {
     }
 }
 
+/// Whether `lines` cache lines that lie `stride` bytes apart stay in a first-level cache of 64 sets
+/// and 8 ways: strides with a large power of two use few of the sets.
+pub(super) fn stays_in_first_level(lines: usize, stride: usize) -> bool {
+    let power_of_two = 1 << stride.trailing_zeros().min(12);
+    let sets = 4096 / power_of_two.max(64);
+    lines <= 8 * sets
+}
+
 /// `total` cut into the fewest pieces of at most `most`, as evenly as possible: `(start, length)`.
 pub(super) fn even_pieces(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = total.div_ceil(most);
@@ -105,11 +113,17 @@ pub(super) fn whole_panels(total: usize, most: usize) -> usize {
     (total / most).saturating_sub(even) * most
 }
 
-/// `total` cut into strips of `most` and a remainder: `(start, length)`. A strip is the same
-/// wherever a region of C begins or ends, so that packed columns fit every region.
+/// How vectors of columns are cut into strips of `most` and narrower ones: the vectors in strips of
+/// `most`, and the width of the strips after them. Where `evenly`, four vectors become two strips of two
+/// rather than three and one: tiles of one vector read more than they multiply.
 #[inline(always)]
-pub(super) fn strips(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..total).step_by(most).map(move |start| (start, most.min(total - start)))
+pub(super) fn strips(vectors: usize, most: usize, evenly: bool) -> (usize, usize) {
+    let rest = vectors % most;
+    if evenly && most == 3 && rest == 1 && vectors > 1 {
+        (vectors - 4, 2)
+    } else {
+        (vectors - rest, rest)
+    }
 }
 
 #[cfg(test)]
@@ -147,6 +161,19 @@ mod tests {
                 }
                 assert_eq!(next, total);
             }
+        }
+    }
+
+    #[test]
+    fn strips_cover_and_only_forced_ones_are_thin() {
+        for (vectors, most, evenly) in
+            (0..40).flat_map(|n| (1..4).flat_map(move |most| [true, false].map(|e| (n, most, e))))
+        {
+            let (whole, width) = strips(vectors, most, evenly);
+            assert!(whole % most == 0 && width < most.max(2));
+            assert!(whole == vectors || (vectors - whole) % width == 0);
+            let thin = most == 3 && width == 1 && vectors > 1;
+            assert_eq!(thin, !evenly && most == 3 && vectors % 3 == 1 && vectors > 1);
         }
     }
 

@@ -8,16 +8,17 @@
 //!           tile: for each panel of B (kc x COLS)     passes by
 //! ```
 
-use super::blocking::{Blocking, even_pieces, panels};
+use super::blocking::{Blocking, even_pieces, panels, strips};
 use super::dots::Dots;
 use super::element::Element;
 use super::epilogue::{Finish, Store};
 use super::gemv::RowTimesMatrix;
-use super::microkernel::{TileArgs, TileFn, TileTable};
+use super::microkernel::TileArgs;
 use super::pack::{pack_columns, pack_rows};
 use super::plan::{Method, Operand, Problem, Source};
 use super::region::Region;
 use super::scatter::{Gather, Scatter};
+use super::tile_table::{TileFn, TileTable};
 use crate::buffer::with_scratch;
 use crate::dispatch::caches;
 use crate::parallel::ColumnsMut;
@@ -56,6 +57,7 @@ impl<E: Element> Region<'_, E> {
         let panel_cols = TileTable::<S, E::Sum>::COLS;
         let Blocking { kc, mc, .. } = self.packing.blocking;
         let leave = self.streams.then(Streaming::new);
+        let evenly = !matches!(self.packing.b, Source::Prepacked(_));
         // Tiles are whole vectors wide, and so are the pieces that threads get.
         let vector = S::LANES * size_of::<E::Sum>();
         debug_assert!(!self.streams || c.start.addr().is_multiple_of(vector));
@@ -78,7 +80,7 @@ impl<E: Element> Region<'_, E> {
                         Source::InPlace => Operand { start: b.at(step, col), ..b }.in_place(),
                         Source::Pack => {
                             let b = Operand { start: b.at(step, col), ..b };
-                            pack_columns(simd, b, [steps, cols], scratch[1])
+                            pack_columns(simd, b, [steps, cols], scratch[1], evenly)
                         }
                         Source::Prepacked(all) => {
                             b.panel(step * all + (self.origin[1] + col) * steps)
@@ -91,6 +93,7 @@ impl<E: Element> Region<'_, E> {
                         shape: [rows, cols, steps],
                         packed: [self.packing.a, self.packing.b]
                             .map(|from| from != Source::InPlace),
+                        evenly,
                         origin: [self.origin[0] + row, self.origin[1] + col],
                         scale: store.scale(step == 0),
                         finish: (step + steps == k && !store.is_plain()).then_some(store),
@@ -103,6 +106,10 @@ impl<E: Element> Region<'_, E> {
     }
 }
 
+/// Rows of A that stay in one set of a first-level cache of twelve ways beside a line of B. Rows that lie
+/// a multiple of 4 KiB apart have their elements of a step in one set.
+const MOST_IN_ONE_SET: usize = 11;
+
 /// One block of each operand: what the two inner loops need.
 pub(super) struct Block<'a, T> {
     /// The packed panels, or the operand itself.
@@ -113,6 +120,8 @@ pub(super) struct Block<'a, T> {
     pub(super) shape: [usize; 3],
     /// Whether A and B are packed.
     pub(super) packed: [bool; 2],
+    /// How columns are cut into [`strips`].
+    pub(super) evenly: bool,
     /// Row and column of C where the block starts.
     pub(super) origin: [usize; 2],
     pub(super) scale: [T; 2],
@@ -143,22 +152,25 @@ impl<T: Float> Block<'_, T> {
         }
         let vectors = cols.div_ceil(S::LANES);
         let most = TileTable::<S, T>::VECTORS;
-        let whole = vectors / most * most;
+        let (whole, rest) = strips(vectors, most, self.evenly);
         if whole > 0 && whole < vectors && self.a_is_far() {
-            return self.tiles_in_one_pass(simd, whole);
+            return self.tiles_in_one_pass(simd, whole, rest);
         }
         // Narrow tiles may be taller.
         if whole > 0 {
             self.tiles_of(simd, [0, whole], most);
         }
         if whole < vectors {
-            self.tiles_of(simd, [whole, vectors], vectors - whole);
+            self.tiles_of(simd, [whole, vectors], rest);
         }
     }
 
     /// The tiles of a range of vectors of columns, `wide` vectors each.
     fn tiles_of<S: Simd<T>>(&self, simd: S, [first, end]: [usize; 2], wide: usize) {
-        let most = TileTable::<S, T>::most_rows(wide, self.packed[0]);
+        let mut most = TileTable::<S, T>::most_rows(wide, self.packed[0]);
+        if !self.packed[0] && self.a.strides[0].wrapping_mul(size_of::<T>()).is_multiple_of(4096) {
+            most = most.min(MOST_IN_ONE_SET);
+        }
         // Loop 2: panels of A.
         for (row, height) in panels(self.shape[0], most) {
             // Loop 1: panels of B.
@@ -174,14 +186,16 @@ impl<T: Float> Block<'_, T> {
         rows.saturating_mul(k).saturating_mul(size_of::<T>()) > caches().l2 / 4
     }
 
-    /// The same for all columns, of which `whole` vectors fill the widest tiles.
-    fn tiles_in_one_pass<S: Simd<T>>(&self, simd: S, whole: usize) {
+    /// The same for all columns: `whole` vectors of them in the widest tiles, the others in tiles of `rest`.
+    fn tiles_in_one_pass<S: Simd<T>>(&self, simd: S, whole: usize, rest: usize) {
         let (most, vectors) = (TileTable::<S, T>::VECTORS, self.shape[1].div_ceil(S::LANES));
         for (row, height) in panels(self.shape[0], TileTable::<S, T>::ROWS) {
             for vector in (0..whole).step_by(most) {
                 self.tile_at(simd, [row, vector * S::LANES], [height, most]);
             }
-            self.tile_at(simd, [row, whole * S::LANES], [height, vectors - whole]);
+            for vector in (whole..vectors).step_by(rest) {
+                self.tile_at(simd, [row, vector * S::LANES], [height, rest]);
+            }
         }
     }
 

@@ -8,7 +8,8 @@ use half::{bf16, f16};
 use super::amx;
 use super::narrow::Narrow;
 use super::packed::{PackWhole, Side, layout};
-use super::plan::{Multiply, Planning, Steps};
+use super::plan::Multiply;
+use super::report::{Planning, Steps};
 use crate::dispatch::Isa;
 use crate::simd::{Float, Half};
 

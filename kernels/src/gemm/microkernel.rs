@@ -13,10 +13,7 @@
 //! tile at the bottom, fewer vectors and a masked last one at the right. The chain of operations
 //! behind an element of C is the same in all of them, so its bits do not depend on its position.
 
-use std::hint::black_box;
-use std::marker::PhantomData;
-
-use crate::simd::{Float, Kernel, Simd, Streaming};
+use crate::simd::{Float, Kernel, Simd, Streaming, opaque};
 
 /// Where a tile reads and writes. Strides are in elements.
 pub(super) struct TileArgs<'a, T> {
@@ -48,113 +45,14 @@ struct Tile<'a, T, const ROWS: usize, const VECTORS: usize, const FULL: bool, co
     args: &'a TileArgs<'a, T>,
 }
 
-/// A compiled tile.
-///
-/// # Safety
-/// The addresses in the arguments must be readable (A, B) and writable (C) over the whole tile.
-pub(super) type TileFn<S, T> = unsafe fn(S, &TileArgs<'_, T>);
-
-/// The sizes of tile that exist for one instruction set, by its number of registers: accumulators,
-/// one row of B and one broadcast of A must fit.
-pub(super) struct TileTable<S, T>(PhantomData<(S, T)>);
-
-impl<S: Simd<T>, T: Float> TileTable<S, T> {
-    /// Rows of the largest tile.
-    pub(super) const ROWS: usize = match S::REGISTERS {
-        32.. => 9,
-        16.. => 6,
-        _ => 4,
-    };
-    /// Vectors per row of the largest tile.
-    pub(super) const VECTORS: usize = match S::REGISTERS {
-        32.. => 3,
-        16.. => 2,
-        _ => 1,
-    };
-    /// Columns of the largest tile.
-    pub(super) const COLS: usize = Self::VECTORS * S::LANES;
-
-    /// Rows of the tallest tile of so many vectors: where fewer accumulators are taken by a row, more
-    /// rows keep the multiply-add units busy. Panels of a `packed` A have one height for all.
-    pub(super) fn most_rows(vectors: usize, packed: bool) -> usize {
-        match (S::REGISTERS, vectors) {
-            (32.., 1) if !packed => 12,
-            (32.., 2) if !packed => 14,
-            (16..32, 1) if !packed => 12,
-            _ => Self::ROWS,
-        }
-    }
-
-    /// The tile of `rows x vectors`. `whole`: all its columns exist; `beside`: the rows of A lie so.
-    pub(super) fn get(rows: usize, vectors: usize, whole: bool, beside: bool) -> TileFn<S, T> {
-        if whole && rows == Self::ROWS && vectors == Self::VECTORS {
-            return Self::largest(beside);
-        }
-        match vectors {
-            1 => Self::edge::<1>(rows, beside),
-            2 if const { Self::VECTORS >= 2 } => Self::edge::<2>(rows, beside),
-            3 if const { Self::VECTORS >= 3 } => Self::edge::<3>(rows, beside),
-            _ => unreachable!("a tile has at most VECTORS vectors"),
-        }
-    }
-
-    fn largest(beside: bool) -> TileFn<S, T> {
-        if const { Self::VECTORS == 3 } {
-            if beside { enter::<S, T, 9, 3, true, true> } else { enter::<S, T, 9, 3, true, false> }
-        } else if const { Self::VECTORS == 2 } {
-            if beside { enter::<S, T, 6, 2, true, true> } else { enter::<S, T, 6, 2, true, false> }
-        } else if beside {
-            enter::<S, T, 4, 1, true, true>
-        } else {
-            enter::<S, T, 4, 1, true, false>
-        }
-    }
-
-    fn edge<const VECTORS: usize>(rows: usize, beside: bool) -> TileFn<S, T> {
-        if beside {
-            Self::edge_rows::<VECTORS, true>(rows)
-        } else {
-            Self::edge_rows::<VECTORS, false>(rows)
-        }
-    }
-
-    /// Whether tiles of so many vectors go beyond [`ROWS`](Self::ROWS).
-    const fn tall_exists(vectors: usize) -> bool {
-        vectors < Self::VECTORS
-    }
-
-    fn tall<const VECTORS: usize, const BESIDE: bool>(rows: usize) -> TileFn<S, T> {
-        match rows {
-            10 => enter::<S, T, 10, VECTORS, false, BESIDE>,
-            11 => enter::<S, T, 11, VECTORS, false, BESIDE>,
-            12 => enter::<S, T, 12, VECTORS, false, BESIDE>,
-            13 if const { S::REGISTERS >= 32 } => enter::<S, T, 13, VECTORS, false, BESIDE>,
-            14 if const { S::REGISTERS >= 32 } => enter::<S, T, 14, VECTORS, false, BESIDE>,
-            _ => unreachable!("a tile has 1 to most_rows rows"),
-        }
-    }
-
-    fn edge_rows<const VECTORS: usize, const BESIDE: bool>(rows: usize) -> TileFn<S, T> {
-        match rows {
-            1 => enter::<S, T, 1, VECTORS, false, BESIDE>,
-            2 => enter::<S, T, 2, VECTORS, false, BESIDE>,
-            3 => enter::<S, T, 3, VECTORS, false, BESIDE>,
-            4 => enter::<S, T, 4, VECTORS, false, BESIDE>,
-            5 if const { Self::ROWS >= 5 } => enter::<S, T, 5, VECTORS, false, BESIDE>,
-            6 if const { Self::ROWS >= 6 } => enter::<S, T, 6, VECTORS, false, BESIDE>,
-            7 if const { Self::ROWS >= 7 || Self::tall_exists(VECTORS) } => {
-                enter::<S, T, 7, VECTORS, false, BESIDE>
-            }
-            8 if const { Self::ROWS >= 8 || Self::tall_exists(VECTORS) } => {
-                enter::<S, T, 8, VECTORS, false, BESIDE>
-            }
-            9 if const { Self::ROWS >= 9 || Self::tall_exists(VECTORS) } => {
-                enter::<S, T, 9, VECTORS, false, BESIDE>
-            }
-            10.. if const { Self::tall_exists(VECTORS) } => Self::tall::<VECTORS, BESIDE>(rows),
-            _ => unreachable!("a tile has 1 to most_rows rows"),
-        }
-    }
+/// How far a tile has come along k.
+struct Place<T> {
+    /// Distance from the first elements of the rows of A.
+    offset: usize,
+    /// The row of B.
+    b: *const T,
+    /// Steps that are left.
+    left: usize,
 }
 
 /// Steps of k that a tile takes at once.
@@ -163,8 +61,8 @@ const TOGETHER: usize = 4;
 /// Enters a tile on the instruction set of `simd`.
 ///
 /// # Safety
-/// As for [`TileFn`].
-unsafe fn enter<
+/// As for [`TileFn`](super::tile_table::TileFn).
+pub(super) unsafe fn enter<
     S: Simd<T>,
     T: Float,
     const ROWS: usize,
@@ -192,45 +90,28 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         // One address per row and one offset for all of them: one addition per step. Integer
         // operations take turns on the ports of the multiply-adds; left alone, the compiler derives
         // the addresses from each other in eight additions per step, which costs 10 % here.
-        let first = if BESIDE { black_box(args.a) } else { args.a };
+        let first = if BESIDE { opaque(args.a) } else { args.a };
         let rows: [*const T; ROWS] = std::array::from_fn(|i| {
-            if BESIDE {
-                first.wrapping_add(i)
-            } else {
-                black_box(first.wrapping_add(i * row_stride))
-            }
+            if BESIDE { first.wrapping_add(i) } else { opaque(first.wrapping_add(i * row_stride)) }
         });
-        let (mut offset, mut b, mut left) = (0, args.b, args.k);
-        if const { Self::takes_steps_together::<S>() } && step == 1 {
-            while left >= TOGETHER {
-                // SAFETY: the caller vouches for the tile's rows and columns at every step of k.
-                unsafe {
-                    let columns: [_; TOGETHER] = std::array::from_fn(|s| {
-                        Self::columns(simd, b.wrapping_add(s * args.b_stride), tail)
-                    });
-                    for (row, sums) in rows.iter().zip(&mut sums) {
-                        let values = row.wrapping_add(offset);
-                        for (s, columns) in columns.iter().enumerate() {
-                            Self::multiply(simd, *values.wrapping_add(s), columns, sums);
-                        }
-                    }
-                }
-                offset += TOGETHER;
-                b = b.wrapping_add(TOGETHER * args.b_stride);
-                left -= TOGETHER;
+        let mut at = Place { offset: 0, b: args.b, left: args.k };
+        // SAFETY: the caller vouches for the tile's rows and columns at every step of k.
+        unsafe {
+            if BESIDE {
+                Self::in_twos(simd, args, &rows, &mut at, step, &mut sums);
+            } else if step == 1 && const { Self::takes_steps_together::<S>() } {
+                Self::together(simd, args, &rows, &mut at, &mut sums);
+            } else if step == 1 {
+                // Known here, so that the second of two steps has the addresses of the first.
+                Self::in_twos(simd, args, &rows, &mut at, 1, &mut sums);
+            }
+            while at.left > 0 {
+                Self::step(simd, args, &rows, &mut at, step, &mut sums);
             }
         }
-        for _ in 0..left {
-            // SAFETY: the caller vouches for the tile's rows and columns at every step of k.
-            unsafe {
-                let columns = Self::columns(simd, b, tail);
-                for (row, sums) in rows.iter().zip(&mut sums) {
-                    Self::multiply(simd, *row.wrapping_add(offset), &columns, sums);
-                }
-            }
-            // The last step leaves these beyond the operands, where they are not used.
-            offset += step;
-            b = b.wrapping_add(args.b_stride);
+        if args.scale[0] != T::ONE {
+            let alpha = simd.splat(args.scale[0]);
+            sums = sums.map(|row| row.map(|sum| simd.mul(alpha, sum)));
         }
         // SAFETY: the caller vouches for the tile of C; `tail` covers its last columns.
         unsafe {
@@ -254,6 +135,88 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
     /// paths with few registers, have none left for their columns; rows beside each other need one address only.
     const fn takes_steps_together<S: Simd<T>>() -> bool {
         !BESIDE && VECTORS == 1 && S::REGISTERS >= 32
+    }
+
+    /// All steps but the last few, [`TOGETHER`] at once: a row of A after the other.
+    ///
+    /// # Safety
+    /// The tile's rows and columns must be readable at every step that is left.
+    #[inline(always)]
+    unsafe fn together<S: Simd<T>>(
+        simd: S,
+        args: &TileArgs<'_, T>,
+        rows: &[*const T; ROWS],
+        at: &mut Place<T>,
+        sums: &mut [[S::V; VECTORS]; ROWS],
+    ) {
+        let tail = simd.tail(if FULL { S::LANES } else { args.last });
+        while at.left >= TOGETHER {
+            // SAFETY: as promised by the caller.
+            unsafe {
+                let columns: [_; TOGETHER] = std::array::from_fn(|s| {
+                    Self::columns(simd, at.b.wrapping_add(s * args.b_stride), tail)
+                });
+                for (row, sums) in rows.iter().zip(&mut *sums) {
+                    let values = row.wrapping_add(at.offset);
+                    for (s, columns) in columns.iter().enumerate() {
+                        Self::multiply(simd, *values.wrapping_add(s), columns, sums);
+                    }
+                }
+            }
+            at.offset += TOGETHER;
+            at.b = at.b.wrapping_add(TOGETHER * args.b_stride);
+            at.left -= TOGETHER;
+        }
+    }
+
+    /// All steps, an odd last one left out, with one count and one branch for two of them: these take
+    /// turns with multiply-adds too.
+    ///
+    /// # Safety
+    /// As for [`together`](Self::together).
+    #[inline(always)]
+    unsafe fn in_twos<S: Simd<T>>(
+        simd: S,
+        args: &TileArgs<'_, T>,
+        rows: &[*const T; ROWS],
+        at: &mut Place<T>,
+        step: usize,
+        sums: &mut [[S::V; VECTORS]; ROWS],
+    ) {
+        while at.left >= 2 {
+            // SAFETY: as promised by the caller.
+            unsafe {
+                Self::step(simd, args, rows, at, step, sums);
+                Self::step(simd, args, rows, at, step, sums);
+            }
+        }
+    }
+
+    /// One step of k, `step` elements from the next.
+    ///
+    /// # Safety
+    /// As for [`together`](Self::together).
+    #[inline(always)]
+    unsafe fn step<S: Simd<T>>(
+        simd: S,
+        args: &TileArgs<'_, T>,
+        rows: &[*const T; ROWS],
+        at: &mut Place<T>,
+        step: usize,
+        sums: &mut [[S::V; VECTORS]; ROWS],
+    ) {
+        let tail = simd.tail(if FULL { S::LANES } else { args.last });
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let columns = Self::columns(simd, at.b, tail);
+            for (row, sums) in rows.iter().zip(sums) {
+                Self::multiply(simd, *row.wrapping_add(at.offset), &columns, sums);
+            }
+        }
+        // The last step leaves these beyond the operands, where they are not used.
+        at.offset += step;
+        at.b = at.b.wrapping_add(args.b_stride);
+        at.left -= 1;
     }
 
     /// A row of B.
@@ -291,7 +254,7 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         }
     }
 
-    /// Writes `scale[0] * sums`, and adds `scale[1]` times the old C where `ADD`.
+    /// Writes `sums`, and adds `scale[1]` times the old C where `ADD`.
     ///
     /// # Safety
     /// The tile of C in `args` must be readable and writable, in the last vector as far as `tail`.
@@ -302,12 +265,12 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         sums: &[[S::V; VECTORS]; ROWS],
         tail: S::Tail,
     ) {
-        let [alpha, beta] = args.scale.map(|x| simd.splat(x));
+        let beta = simd.splat(args.scale[1]);
         for (i, row) in sums.iter().enumerate() {
             for (j, &sum) in row.iter().enumerate() {
                 let whole = FULL || j + 1 < VECTORS;
                 let place = args.c.wrapping_add(i * args.c_stride + j * S::LANES);
-                let mut value = simd.mul(alpha, sum);
+                let mut value = sum;
                 // SAFETY: the caller vouches for the tile of C.
                 unsafe {
                     if ADD {
@@ -325,7 +288,7 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         }
     }
 
-    /// Writes `scale[0] * sums` past the caches.
+    /// Writes `sums` past the caches.
     ///
     /// # Safety
     /// The tile of C in `args` must be writable, and every row of it aligned to a vector.
@@ -336,12 +299,11 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         sums: &[[S::V; VECTORS]; ROWS],
         leave: &Streaming,
     ) {
-        let alpha = simd.splat(args.scale[0]);
         for (i, row) in sums.iter().enumerate() {
             for (j, &sum) in row.iter().enumerate() {
                 let place = args.c.wrapping_add(i * args.c_stride + j * S::LANES);
                 // SAFETY: the caller vouches for the tile of C.
-                unsafe { simd.stream_ptr(simd.mul(alpha, sum), place, leave) };
+                unsafe { simd.stream_ptr(sum, place, leave) };
             }
         }
     }

@@ -5,7 +5,7 @@
 //! * [`plan`]: the operands, and what is packed and cut.
 //! * [`cost`]: what one way of computing a product costs, and another.
 //! * [`pack`]: copies blocks of the operands into the order the tiles read.
-//! * [`microkernel`]: the register tile.
+//! * [`microkernel`]: the register tile, and [`tile_table`]: in which sizes it exists.
 //! * [`epilogue`]: what happens to a finished tile in the same store.
 //! * [`moments`]: statistics of the columns of C, taken while it is stored.
 //! * [`scatter`]: tiles of a C whose columns are not neighbours.
@@ -50,6 +50,7 @@ mod region;
 mod report;
 #[allow(unsafe_code)]
 mod scatter;
+mod tile_table;
 
 pub use batched::BatchedGemm;
 pub use blocking::Blocking;
@@ -62,6 +63,7 @@ use packed::Factor;
 pub use packed::{PackedA, PackedB};
 use plan::{Multiply, Operand, Problem};
 pub use report::GemmPlan;
+use report::{wrong_operand, wrong_shape};
 
 use crate::dispatch::Isa;
 use crate::error::{Error, ErrorKind, Result, check_len};
@@ -139,7 +141,7 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     ///
     /// # Errors
     /// If A has not as many columns as B has rows.
-    #[inline]
+    #[inline(always)]
     pub fn new(a: MatRef<'a, E>, b: MatRef<'a, E>) -> Result<Self> {
         Self::of(Factor::View(a), Factor::View(b))
     }
@@ -197,15 +199,11 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         Self::of(Factor::packed_a(a), Factor::packed_b(b))
     }
 
-    #[inline]
+    #[inline(always)]
     fn of(a: Factor<'a, E>, b: Factor<'a, E>) -> Result<Self> {
         let ([_, k], [rows, cols]) = (a.shape(), b.shape());
         if k != rows {
-            return Err(Error::shape(
-                "gemm operand B",
-                format!("{k} rows, as A has columns"),
-                format!("{rows} x {cols}"),
-            ));
+            return Err(wrong_operand(k, [rows, cols]));
         }
         let (alpha, beta) = (T::ONE, T::ZERO);
         Ok(Self { a, b, alpha, beta, after: After::NOTHING, blocking: None, invariant: false })
@@ -301,7 +299,7 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     /// # Errors
     /// If C is not `m x n`, scale, bias or residual do not fit it, or `TILEWISE_MAX_ISA` holds an
     /// unknown name. C is untouched then.
-    #[inline]
+    #[inline(always)]
     pub fn run(self, c: MatMut<'_, T>, exec: Exec) -> Result<()> {
         self.check_output(&c)?;
         let isa = self.path(exec)?;
@@ -310,42 +308,50 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     }
 
     /// Writes a C that was checked.
-    #[inline]
+    #[inline(always)]
     fn write(&self, mut c: MatMut<'_, T>, isa: Isa, partials: Option<&Partials>, exec: Exec) {
         if c.rows() == 0 || c.cols() == 0 {
             return;
         }
-        let plain = partials.is_none() && self.after.is_nothing() && self.blocking.is_none();
-        if plain && self.ran_narrow(isa, &mut c, exec.threads()) {
-            return;
-        }
         let strides = [c.row_stride(), c.col_stride()];
         let c = Operand { start: c.data_mut().as_mut_ptr().cast_const(), strides };
+        if partials.is_none()
+            && let Some(narrow) = self.narrow(c, exec.threads())
+            && E::multiply_narrow(isa, &narrow)
+        {
+            return;
+        }
+        self.write_planned(c, isa, partials, exec);
+    }
+
+    /// Apart, so that a product that went the short way is not moved through memory for this.
+    #[inline(never)]
+    fn write_planned(&self, c: Operand<T>, isa: Isa, partials: Option<&Partials>, exec: Exec) {
         E::multiply(isa, &self.multiply_of(self.operands(c), partials, exec.threads()));
     }
 
-    /// Computes the product if it is so small that the short way pays, and tells whether it was.
+    /// The product as one that the short way may take, if nothing but its size speaks against that.
     #[inline]
-    fn ran_narrow(&self, isa: Isa, c: &mut MatMut<'_, T>, par: Par) -> bool {
-        let (Factor::View(a), Factor::View(b)) = (&self.a, &self.b) else { return false };
+    fn narrow(&self, c: Operand<T>, par: Par) -> Option<Narrow<T>> {
+        let (Factor::View(a), Factor::View(b)) = (&self.a, &self.b) else { return None };
         let shape = [a.rows(), b.cols(), a.cols()];
-        let rows = a.col_stride() == 1 && b.col_stride() == 1 && c.col_stride() == 1;
+        let rows = a.col_stride() == 1 && b.col_stride() == 1 && c.strides[1] == 1;
         // With other strides there is more than one way to choose from.
         let one_way = a.row_stride() != 1 && b.row_stride() != 1 && shape[0] > 1 && shape[1] > 1;
-        if !(E::IN_PLACE && rows && one_way) || matches!(par, Par::Threads(2..)) {
-            return false;
+        let plain = self.after.is_nothing() && self.blocking.is_none();
+        if !(E::IN_PLACE && rows && one_way && plain) || matches!(par, Par::Threads(2..)) {
+            return None;
         }
-        let work = Narrow {
+        Some(Narrow {
             a: a.data().as_ptr().cast(),
             b: b.data().as_ptr().cast(),
-            c: c.data_mut().as_mut_ptr(),
+            c: c.start.cast_mut(),
             a_stride: a.row_stride(),
             b_stride: b.row_stride(),
-            c_stride: c.row_stride(),
+            c_stride: c.strides[0],
             shape,
             scale: [self.alpha, self.beta],
-        };
-        E::multiply_narrow(isa, &work)
+        })
     }
 
     /// Checks the shapes of C and of what is added to it.
@@ -388,8 +394,5 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
 /// Checks that a matrix called `what` has a shape.
 #[inline]
 fn check_shape(what: &str, [m, n]: [usize; 2], [rows, cols]: [usize; 2]) -> Result<()> {
-    if [rows, cols] == [m, n] {
-        return Ok(());
-    }
-    Err(Error::shape(what, format!("{m} x {n}"), format!("{rows} x {cols}")))
+    if [rows, cols] == [m, n] { Ok(()) } else { Err(wrong_shape(what, [m, n], [rows, cols])) }
 }

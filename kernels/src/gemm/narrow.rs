@@ -2,8 +2,9 @@
 //! take longer than such a product. The tiles are those that the plan would choose.
 
 use super::blocking::{K_BYTES, panels};
-use super::microkernel::{TileArgs, TileTable};
+use super::microkernel::TileArgs;
 use super::plan::{GRAIN, SMALL_B_BYTES};
+use super::tile_table::TileTable;
 use crate::simd::{Float, Kernel, Simd};
 
 /// A product `C <- alpha * A * B + beta * C` of matrices with contiguous rows, of at least two rows and

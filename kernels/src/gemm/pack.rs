@@ -12,8 +12,8 @@
 
 use super::blocking::{panels, strips};
 use super::element::Element;
-use super::microkernel::TileTable;
 use super::plan::Operand;
+use super::tile_table::TileTable;
 use crate::simd::{Float, Kernel, Simd};
 
 /// Packs rows of A into panels of the heights that the tiles will have.
@@ -29,19 +29,23 @@ pub(super) fn pack_rows<S: Simd<E::Sum>, E: Element>(
     Operand { start: to, strides: [0, 0] }
 }
 
-/// Packs columns of B into panels of the widths that the tiles will have.
+/// Packs columns of B into panels of the widths that the tiles will have: of [`strips`] cut `evenly`.
 pub(super) fn pack_columns<S: Simd<E::Sum>, E: Element>(
     simd: S,
     b: Operand<E>,
     [steps, cols]: [usize; 2],
     to: *mut E::Sum,
+    evenly: bool,
 ) -> Operand<E::Sum> {
     let [step_stride, lane_stride] = b.strides;
     let lanes = Lanes { from: b.start, strides: [lane_stride, step_stride], steps, to };
-    let panels = strips(cols.div_ceil(S::LANES), TileTable::<S, E::Sum>::VECTORS);
+    let (most, vectors) = (TileTable::<S, E::Sum>::VECTORS, cols.div_ceil(S::LANES));
+    let (whole, rest) = strips(vectors, most, evenly);
+    let wide = (0..whole).step_by(most).map(|vector| (vector, most));
+    let narrow = (whole..vectors).step_by(rest.max(1)).map(|vector| (vector, rest));
     lanes.pack(
         simd,
-        panels.map(|(vector, vectors)| {
+        wide.chain(narrow).map(|(vector, vectors)| {
             let (first, width) = (vector * S::LANES, vectors * S::LANES);
             [first, width.min(cols - first), width]
         }),

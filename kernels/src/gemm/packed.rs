@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 
 use super::blocking::{Blocking, even_pieces};
 use super::element::Element;
-use super::microkernel::TileTable;
 use super::pack::{pack_columns, pack_rows};
 use super::plan::Operand;
+use super::tile_table::TileTable;
 use crate::buffer::AlignedVec;
 use crate::dispatch::{Isa, caches};
 use crate::error::{Error, ErrorKind, Result};
@@ -272,7 +272,8 @@ impl<E: Element> Kernel<E::Sum> for PackWhole<E> {
             let to = self.to.wrapping_add(step * padded);
             match self.side {
                 Side::A => pack_rows(simd, from.t(), [lanes, steps], to),
-                Side::B => pack_columns(simd, from, [steps, lanes], to),
+                // Threads may take any strip, so none depends on what comes after it.
+                Side::B => pack_columns(simd, from, [steps, lanes], to, false),
             };
         }
     }

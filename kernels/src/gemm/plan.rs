@@ -1,13 +1,13 @@
 //! What is computed and how: the operands, and the choice of packing, blocks and tasks.
 
-use super::blocking::{Blocking, K_BYTES};
+use super::blocking::{Blocking, K_BYTES, stays_in_first_level};
 use super::driver::Block;
 use super::element::Element;
 use super::epilogue::Store;
-use super::microkernel::TileTable;
 use super::region::Region;
+use super::tile_table::TileTable;
 use crate::dispatch::{caches, outgrows_cache};
-use crate::parallel::{Par, Split};
+use crate::parallel::Par;
 use crate::simd::{Float, Kernel, LINE, Simd};
 use crate::view::MatRef;
 
@@ -23,6 +23,10 @@ const MOST_STREAMED_STEPS: usize = 256;
 
 /// Bytes of an unpacked B that stay in the first-level cache beside the rows of A.
 pub(super) const SMALL_B_BYTES: usize = 96 << 10;
+
+/// Bytes between rows of a B that is as good in place as packed: a block of it stays in the second-level
+/// cache as it lies, and every page of it holds several rows.
+const NEAR_ROWS_BYTES: usize = 512;
 
 /// An operand: element `(i, j)` lies at `start + i * strides[0] + j * strides[1]`.
 #[derive(Clone, Copy)]
@@ -177,7 +181,8 @@ impl<E: Element> Problem<'_, E> {
         }
         // The vectors of an unpacked B are loaded along its rows.
         let b_contiguous = self.b.strides[1] == 1 || n == 1;
-        let b_fits = n.saturating_mul(k).saturating_mul(size) <= SMALL_B_BYTES;
+        let b_fits = n.saturating_mul(k).saturating_mul(size) <= SMALL_B_BYTES
+            || self.b.strides[0].saturating_mul(size) <= NEAR_ROWS_BYTES;
         // A large B is read once per panel of A: packed, its later readings come from the second
         // level, in order; unpacked, each is a walk over as many pages as it has rows.
         let b_is_large = n.saturating_mul(k).saturating_mul(size) > LARGE_B_BYTES;
@@ -276,16 +281,8 @@ impl<E: Element> Problem<'_, E> {
             Par::Threads(count) => count <= 1,
             Par::Auto => work < 2 * GRAIN,
         };
-        serial && work <= GRAIN && self.shape[2].saturating_mul(size_of::<E>()) <= K_BYTES
+        serial && work <= GRAIN && self.shape[2].saturating_mul(size_of::<E::Sum>()) <= K_BYTES
     }
-}
-
-/// Whether `lines` cache lines that lie `stride` bytes apart stay in a first-level cache of 64 sets
-/// and 8 ways: strides with a large power of two use few of the sets.
-fn stays_in_first_level(lines: usize, stride: usize) -> bool {
-    let power_of_two = 1 << stride.trailing_zeros().min(12);
-    let sets = 4096 / power_of_two.max(64);
-    lines <= 8 * sets
 }
 
 /// Of A and of B, if they were packed before: the steps per block of k, and all rows or columns with
@@ -325,13 +322,24 @@ impl<'a, E: Element> Multiply<'a, E> {
         }
     }
 
-    /// Whether one thread computes this from the operands as they lie, in one block of tiles.
+    /// Whether one thread computes this from the operands as they lie or were packed before, in one block
+    /// of tiles.
     #[inline]
     fn is_direct(&self, lanes: usize, tile: [usize; 2]) -> bool {
-        self.is_free()
-            && self.problem.is_small(self.par)
-            && self.problem.packs(tile) == [false; 2]
-            && self.problem.best(lanes, tile, self.invariant) == (Method::Tiles, false)
+        if self.forced.is_some() || !self.problem.is_small(self.par) {
+            return false;
+        }
+        let packs = self.problem.packs(tile);
+        match self.prepacked {
+            [None, None] => {
+                packs == [false; 2]
+                    && self.problem.best(lanes, tile, self.invariant) == (Method::Tiles, false)
+            }
+            // Panels of A meet tiles only, which read B along its rows.
+            [Some(_), None] => !packs[1] && self.problem.b.strides[1] == 1,
+            [None, Some(_)] => !packs[0],
+            [Some(_), Some(_)] => true,
+        }
     }
 
     /// The whole product and how it will be computed with a method and tiles of a size.
@@ -358,41 +366,19 @@ impl<E: Element> Kernel<E::Sum> for &Multiply<'_, E> {
         let tile = [TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS];
         if self.is_direct(S::LANES, tile) {
             let Problem { a, b, c, shape, ref store } = self.problem;
-            let [a, b] = [a, b].map(Operand::in_place);
+            let packed = self.prepacked.map(|layout| layout.is_some());
+            let read = |operand: Operand<E>, packed| match packed {
+                true => operand.panel(0),
+                false => operand.in_place(),
+            };
+            let (a, b) = (read(a, packed[0]), read(b, packed[1]));
             let finish = (!store.is_plain()).then_some(store);
-            let scale = store.scale(true);
-            let (packed, origin) = ([false; 2], [0; 2]);
-            return Block { a, b, c, shape, packed, origin, scale, finish, leave: None }
+            let (scale, origin) = (store.scale(true), [0; 2]);
+            let (evenly, leave) = (!packed[1], None);
+            return Block { a, b, c, shape, packed, evenly, origin, scale, finish, leave }
                 .tiles(simd);
         }
         let region = self.on(simd).aligned_for_streaming(simd);
         self.par.divide(region, region.grain(), &|piece: Region<'_, E>| simd.call(piece));
-    }
-}
-
-/// How a product is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Steps {
-    /// Rows and columns of the largest tile.
-    pub(super) tile: [usize; 2],
-    pub(super) packing: Packing,
-    /// Rectangles of C computed at once.
-    pub(super) tasks: usize,
-}
-
-/// Tells how [`Multiply`] would run.
-pub(super) struct Planning<'a, 'b, E: Element> {
-    pub(super) work: &'a Multiply<'b, E>,
-}
-
-impl<E: Element> Kernel<E::Sum> for Planning<'_, '_, E> {
-    type Output = Steps;
-
-    #[inline(always)]
-    fn run<S: Simd<E::Sum>>(self, simd: S) -> Steps {
-        let tile = [TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS];
-        let region = self.work.on(simd);
-        let tasks = self.work.par.tasks(region.units(), region.grain());
-        Steps { tile, packing: region.packing, tasks }
     }
 }

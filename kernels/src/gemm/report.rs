@@ -1,10 +1,42 @@
-//! What a user is told of how a product will be computed.
+//! What a user is told: how a product will be computed, and what is wrong with its operands.
 
 use std::fmt;
 
 use super::blocking::Blocking;
-use super::plan::{Method, Source, Steps};
+use super::element::Element;
+use super::plan::{Method, Multiply, Packing, Source};
+use super::tile_table::TileTable;
 use crate::dispatch::Isa;
+use crate::error::Error;
+use crate::parallel::Split;
+use crate::simd::{Kernel, Simd};
+
+/// How a product is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steps {
+    /// Rows and columns of the largest tile.
+    pub(super) tile: [usize; 2],
+    pub(super) packing: Packing,
+    /// Rectangles of C computed at once.
+    pub(super) tasks: usize,
+}
+
+/// Tells how [`Multiply`] would run.
+pub(super) struct Planning<'a, 'b, E: Element> {
+    pub(super) work: &'a Multiply<'b, E>,
+}
+
+impl<E: Element> Kernel<E::Sum> for Planning<'_, '_, E> {
+    type Output = Steps;
+
+    #[inline(always)]
+    fn run<S: Simd<E::Sum>>(self, simd: S) -> Steps {
+        let tile = [TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS];
+        let region = self.work.on(simd);
+        let tasks = self.work.par.tasks(region.units(), region.grain());
+        Steps { tile, packing: region.packing, tasks }
+    }
+}
 
 /// How a product will be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,4 +97,15 @@ impl fmt::Display for GemmPlan {
             tasks
         )
     }
+}
+
+#[cold]
+pub(super) fn wrong_shape(what: &str, [m, n]: [usize; 2], [rows, cols]: [usize; 2]) -> Error {
+    Error::shape(what, format!("{m} x {n}"), format!("{rows} x {cols}"))
+}
+
+#[cold]
+pub(super) fn wrong_operand(k: usize, [rows, cols]: [usize; 2]) -> Error {
+    let expected = format!("{k} rows, as A has columns");
+    Error::shape("gemm operand B", expected, format!("{rows} x {cols}"))
 }

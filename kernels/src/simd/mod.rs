@@ -10,6 +10,7 @@ mod draws;
 mod float;
 mod half;
 pub(crate) mod math;
+mod opaque;
 mod portable;
 mod stream;
 
@@ -21,6 +22,7 @@ mod avx512;
 pub use self::half::Half;
 pub use draws::Draws;
 pub use float::Float;
+pub(crate) use opaque::opaque;
 pub use portable::Portable;
 pub use stream::Streaming;
 pub(crate) use stream::{AlignedPart, LINE, before_line};

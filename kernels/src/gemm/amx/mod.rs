@@ -24,8 +24,9 @@ use tile::{ABREAST, LANES, PAIRS, SIDE, SQUARE, STEPS, Tiles};
 
 use super::blocking::Blocking;
 use super::packed::{PackWhole, Side};
-use super::plan::{Method, Multiply, Packing, Problem, Source, Steps};
+use super::plan::{Method, Multiply, Packing, Problem, Source};
 use super::region::Region;
+use super::report::Steps;
 use crate::buffer::with_scratch;
 use crate::dispatch::{Amx, caches};
 use crate::parallel::Split;

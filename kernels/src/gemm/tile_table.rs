@@ -1,0 +1,115 @@
+//! The tiles that exist, by instruction set and size.
+
+use std::marker::PhantomData;
+
+use super::microkernel::{TileArgs, enter};
+use crate::simd::{Float, Simd};
+
+/// A compiled tile.
+///
+/// # Safety
+/// The addresses in the arguments must be readable (A, B) and writable (C) over the whole tile.
+pub(super) type TileFn<S, T> = unsafe fn(S, &TileArgs<'_, T>);
+
+/// The sizes of tile that exist for one instruction set, by its number of registers: accumulators,
+/// one row of B and one broadcast of A must fit.
+pub(super) struct TileTable<S, T>(PhantomData<(S, T)>);
+
+impl<S: Simd<T>, T: Float> TileTable<S, T> {
+    /// Rows of the largest tile.
+    pub(super) const ROWS: usize = match S::REGISTERS {
+        32.. => 9,
+        16.. => 6,
+        _ => 4,
+    };
+    /// Vectors per row of the largest tile.
+    pub(super) const VECTORS: usize = match S::REGISTERS {
+        32.. => 3,
+        16.. => 2,
+        _ => 1,
+    };
+    /// Columns of the largest tile.
+    pub(super) const COLS: usize = Self::VECTORS * S::LANES;
+
+    /// Rows of the tallest tile of so many vectors: where fewer accumulators are taken by a row, more
+    /// rows keep the multiply-add units busy. Panels of a `packed` A have one height for all.
+    pub(super) fn most_rows(vectors: usize, packed: bool) -> usize {
+        match (S::REGISTERS, vectors) {
+            (32.., 1) if !packed => 12,
+            (32.., 2) if !packed => 14,
+            (16..32, 1) if !packed => 12,
+            _ => Self::ROWS,
+        }
+    }
+
+    /// The tile of `rows x vectors`. `whole`: all its columns exist; `beside`: the rows of A lie so.
+    pub(super) fn get(rows: usize, vectors: usize, whole: bool, beside: bool) -> TileFn<S, T> {
+        if whole && rows == Self::ROWS && vectors == Self::VECTORS {
+            return Self::largest(beside);
+        }
+        match vectors {
+            1 => Self::edge::<1>(rows, beside),
+            2 if const { Self::VECTORS >= 2 } => Self::edge::<2>(rows, beside),
+            3 if const { Self::VECTORS >= 3 } => Self::edge::<3>(rows, beside),
+            _ => unreachable!("a tile has at most VECTORS vectors"),
+        }
+    }
+
+    fn largest(beside: bool) -> TileFn<S, T> {
+        if const { Self::VECTORS == 3 } {
+            if beside { enter::<S, T, 9, 3, true, true> } else { enter::<S, T, 9, 3, true, false> }
+        } else if const { Self::VECTORS == 2 } {
+            if beside { enter::<S, T, 6, 2, true, true> } else { enter::<S, T, 6, 2, true, false> }
+        } else if beside {
+            enter::<S, T, 4, 1, true, true>
+        } else {
+            enter::<S, T, 4, 1, true, false>
+        }
+    }
+
+    fn edge<const VECTORS: usize>(rows: usize, beside: bool) -> TileFn<S, T> {
+        if beside {
+            Self::edge_rows::<VECTORS, true>(rows)
+        } else {
+            Self::edge_rows::<VECTORS, false>(rows)
+        }
+    }
+
+    /// Whether tiles of so many vectors go beyond [`ROWS`](Self::ROWS).
+    const fn tall_exists(vectors: usize) -> bool {
+        vectors < Self::VECTORS
+    }
+
+    fn tall<const VECTORS: usize, const BESIDE: bool>(rows: usize) -> TileFn<S, T> {
+        match rows {
+            10 => enter::<S, T, 10, VECTORS, false, BESIDE>,
+            11 => enter::<S, T, 11, VECTORS, false, BESIDE>,
+            12 => enter::<S, T, 12, VECTORS, false, BESIDE>,
+            13 if const { S::REGISTERS >= 32 } => enter::<S, T, 13, VECTORS, false, BESIDE>,
+            14 if const { S::REGISTERS >= 32 } => enter::<S, T, 14, VECTORS, false, BESIDE>,
+            _ => unreachable!("a tile has 1 to most_rows rows"),
+        }
+    }
+
+    fn edge_rows<const VECTORS: usize, const BESIDE: bool>(rows: usize) -> TileFn<S, T> {
+        match rows {
+            1 => enter::<S, T, 1, VECTORS, false, BESIDE>,
+            2 => enter::<S, T, 2, VECTORS, false, BESIDE>,
+            3 => enter::<S, T, 3, VECTORS, false, BESIDE>,
+            4 => enter::<S, T, 4, VECTORS, false, BESIDE>,
+            5 if const { Self::ROWS >= 5 } => enter::<S, T, 5, VECTORS, false, BESIDE>,
+            6 if const { Self::ROWS >= 6 } => enter::<S, T, 6, VECTORS, false, BESIDE>,
+            7 if const { Self::ROWS >= 7 || Self::tall_exists(VECTORS) } => {
+                enter::<S, T, 7, VECTORS, false, BESIDE>
+            }
+            8 if const { Self::ROWS >= 8 || Self::tall_exists(VECTORS) } => {
+                enter::<S, T, 8, VECTORS, false, BESIDE>
+            }
+            9 if const { Self::ROWS >= 9 || Self::tall_exists(VECTORS) } => {
+                enter::<S, T, 9, VECTORS, false, BESIDE>
+            }
+            10.. if const { Self::tall_exists(VECTORS) } => Self::tall::<VECTORS, BESIDE>(rows),
+            _ => unreachable!("a tile has 1 to most_rows rows"),
+        }
+    }
+}
