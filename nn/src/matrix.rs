@@ -147,6 +147,18 @@ impl<T: Float> Matrix<T> {
         Ok(())
     }
 
+    /// Takes the shape of `other`, as [`resize`](Self::resize) does.
+    pub(crate) fn resize_like(&mut self, other: &Self) {
+        self.data.resize(other.data.len(), T::ZERO);
+        (self.rows, self.cols) = (other.rows, other.cols);
+    }
+
+    /// Becomes a copy of `other`, in the memory it has.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.resize_like(other);
+        self.data.copy_from_slice(&other.data);
+    }
+
     /// Adds a matrix of the same shape.
     pub(crate) fn add(&mut self, other: &Self) {
         debug_assert_eq!((self.rows, self.cols), (other.rows, other.cols));

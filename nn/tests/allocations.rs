@@ -6,8 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tilewise_kernels::{Activation, EpsilonPlacement, Exec};
 use tilewise_nn::autodiff::{Feed, Plan, Tensor, Variables};
-use tilewise_nn::optim::{Adagrad, Adam, Optimizer, RmsProp, Sgd};
+use tilewise_nn::loss::{
+    Huber, Loss, MeanAbsoluteError, MeanSquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy,
+    Targets,
+};
+use tilewise_nn::optim::{Adagrad, Adam, Optimizer, OptimizerState, RmsProp, Sgd};
 use tilewise_nn::random::Random;
+use tilewise_nn::{Matrix, Sequential, SequentialBuilder, StepRule};
 
 /// The system's allocator, which counts what it is asked for.
 struct Counting;
@@ -88,6 +93,43 @@ fn allocations(optimizer: impl Optimizer<f32> + Send + Sync + 'static) -> u64 {
     COUNT.load(Ordering::Relaxed) - before
 }
 
+/// Allocations of ten training steps of a model behind the first two.
+fn allocations_of_model(builder: SequentialBuilder, loss: &dyn Loss<f32>, classes: bool) -> u64 {
+    let mut model = builder.build(1).unwrap();
+    model.set_exec(Exec::serial());
+    let x = Matrix::new(drawn(5, &[ROWS, model.inputs()]).into_data(), ROWS, model.inputs());
+    let (x, mut state, adam) = (x.unwrap(), OptimizerState::new(), Adam::default());
+    let values = Matrix::zeros(ROWS, model.outputs()).unwrap();
+    let rule = StepRule { loss, optimizer: &adam, rate: 1.0 };
+    let mut before = 0;
+    for step in 0..12 {
+        if step == 2 {
+            before = COUNT.load(Ordering::Relaxed);
+        }
+        let targets = if classes { Targets::from(&LABELS) } else { Targets::from(&values) };
+        assert!(model.train_step(&x, targets, &rule, &mut state).unwrap().is_finite());
+    }
+    COUNT.load(Ordering::Relaxed) - before
+}
+
+/// Models of all layers and losses.
+fn models_allocate_nothing() {
+    let entropy = SoftmaxCrossEntropy::default().label_smoothing(0.1);
+    let rows = Sequential::new().linear(30, 20).batch_norm().relu();
+    let rows = rows.residual(|body| body.linear(20, 20).layer_norm().gelu()).dropout(0.1);
+    assert_eq!(allocations_of_model(rows.rms_norm().linear(20, 4), &entropy, true), 0, "rows");
+    let first = Sequential::new().input(30).layer_norm().batch_norm().linear(30, 4);
+    assert_eq!(allocations_of_model(first, &SigmoidCrossEntropy, false), 0, "norms first");
+    let images = Sequential::new().input_image(2, 9, 8).conv2d_same(6, 3).batch_norm().relu();
+    let images = images.max_pool(2).conv2d(5, 2).relu().residual(|body| body.conv2d_same(5, 3));
+    let images = images.global_average_pool().linear(5, 3);
+    for loss in [&MeanSquaredError as &dyn Loss<f32>, &MeanAbsoluteError, &Huber::new(0.1)] {
+        assert_eq!(allocations_of_model(images.clone(), loss, false), 0, "images");
+    }
+    let words = Sequential::new().input(3).linear(3, 2).relu().linear(2, 4);
+    assert_eq!(allocations_of_model(words, &entropy, true), 0, "without normalisation");
+}
+
 #[test]
 fn d13_a_steady_step_allocates_nothing() {
     let before = COUNT.load(Ordering::Relaxed);
@@ -100,4 +142,6 @@ fn d13_a_steady_step_allocates_nothing() {
     assert_eq!(allocations(rms), 0, "RMSprop");
     assert_eq!(allocations(Adagrad::default()), 0, "Adagrad");
     assert_eq!(allocations(Adam::adamw(0.01).clip_value(1.0)), 0, "AdamW");
+
+    models_allocate_nothing();
 }

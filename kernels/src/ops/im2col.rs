@@ -8,6 +8,8 @@
 //! Bytes: the matrix is written (or read) once, `C·h·w·P` elements; a row of the image is read `h·w`
 //! times while it is in cache.
 
+use std::ops::Range;
+
 use super::window::{ImageDims, Window};
 use crate::error::{Result, check_len, checked_area};
 use crate::exec::Exec;
@@ -163,27 +165,40 @@ impl<T: Float> Kernel<T> for Gather<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, _simd: S) {
+    fn run<S: Simd<T>>(self, simd: S) {
         let Patches { dims, window, positions } = self.patches;
         let rows = self.columns.chunks_exact_mut(self.patches.shape()[1].max(1));
         for (i, row) in rows.enumerate() {
             let (channel, down, across) = weight(window, self.first + i);
             let plane = &self.image[channel * self.patches.plane()..][..self.patches.plane()];
             let inside = window.inside(1, across, [positions[1], dims.width]);
+            if window.stride == [1, 1] && positions[1] == dims.width {
+                let lines = window.inside(0, down, [positions[0], dims.height]);
+                let down = window.place(0, lines.start, down, dims.height);
+                let across = window.place(1, inside.start, across, dims.width);
+                match down.zip(across).filter(|_| !lines.is_empty() && !inside.is_empty()) {
+                    Some((down, across)) => {
+                        let source = &plane[down * dims.width + across..];
+                        shift(source, row, dims.width, [lines, inside]);
+                    }
+                    None => row.fill(T::ZERO),
+                }
+                continue;
+            }
             for (y, line) in row.chunks_exact_mut(positions[1]).enumerate() {
                 let Some(from) = window.place(0, y, down, dims.height) else {
                     line.fill(T::ZERO);
                     continue;
                 };
                 let source = &plane[from * dims.width..][..dims.width];
-                line[..inside.start].fill(T::ZERO);
-                line[inside.end..].fill(T::ZERO);
+                clear(&mut line[..inside.start]);
+                clear(&mut line[inside.end..]);
                 let line = &mut line[inside.clone()];
                 let Some(start) = window.place(1, inside.start, across, dims.width) else {
                     continue;
                 };
                 match window.stride[1] {
-                    1 => line.copy_from_slice(&source[start..][..line.len()]),
+                    1 => copy(simd, &source[start..][..line.len()], line),
                     step => {
                         let picked = source[start..].iter().step_by(step);
                         line.iter_mut().zip(picked).for_each(|(to, from)| *to = *from);
@@ -218,7 +233,7 @@ impl<T: Float> Kernel<T> for Scatter<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, _simd: S) {
+    fn run<S: Simd<T>>(self, simd: S) {
         let Patches { dims, window, positions } = self.patches;
         let area = window.area();
         self.image.fill(T::ZERO);
@@ -228,14 +243,14 @@ impl<T: Float> Kernel<T> for Scatter<'_, T> {
             debug_assert_eq!(channel, i / area);
             let plane = &mut self.image[channel * self.patches.plane()..][..self.patches.plane()];
             let inside = window.inside(1, across, [positions[1], dims.width]);
+            let start = window.place(1, inside.start, across, dims.width);
+            let Some(start) = start.filter(|_| !inside.is_empty()) else { continue };
             for (y, line) in row.chunks_exact(positions[1]).enumerate() {
-                let place = window.place(0, y, down, dims.height);
-                let start = window.place(1, inside.start, across, dims.width);
-                let (Some(to), Some(start)) = (place, start) else { continue };
+                let Some(to) = window.place(0, y, down, dims.height) else { continue };
                 let target = &mut plane[to * dims.width..][start..dims.width];
                 let line = &line[inside.clone()];
                 match window.stride[1] {
-                    1 => target.iter_mut().zip(line).for_each(|(to, from)| *to += *from),
+                    1 => add(simd, line, target),
                     step => {
                         let picked = target.iter_mut().step_by(step);
                         picked.zip(line).for_each(|(to, from)| *to += *from);
@@ -243,6 +258,50 @@ impl<T: Float> Kernel<T> for Scatter<'_, T> {
                 }
             }
         }
+    }
+}
+
+/// A row of the matrix where positions stand as the elements of a plane of that `width` do: the plane from
+/// the first element that is taken, moved as a whole, and zeros where `lines` and columns are not `inside`.
+#[inline(always)]
+fn shift<T: Float>(source: &[T], row: &mut [T], width: usize, [lines, inside]: [Range<usize>; 2]) {
+    let (before, rest) = row.split_at_mut(lines.start * width);
+    let (row, behind) = rest.split_at_mut(lines.len() * width);
+    before.fill(T::ZERO);
+    behind.fill(T::ZERO);
+    let moved = &mut row[inside.start..(lines.len() - 1) * width + inside.end];
+    moved.copy_from_slice(&source[..moved.len()]);
+    for line in row.chunks_exact_mut(width) {
+        clear(&mut line[..inside.start]);
+        clear(&mut line[inside.end..]);
+    }
+}
+
+/// Clears the padding at one side of a line. Mostly it is a single element, for which there need not be a
+/// call.
+#[inline(always)]
+fn clear<T: Float>(side: &mut [T]) {
+    match side {
+        [] => {}
+        [only] => *only = T::ZERO,
+        more => more.fill(T::ZERO),
+    }
+}
+
+/// Copies a line, which is often shorter than a call to copy it takes.
+#[inline(always)]
+fn copy<T: Float, S: Simd<T>>(simd: S, from: &[T], to: &mut [T]) {
+    for (from, to) in from.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
+        simd.store_partial(simd.load_partial(from), to);
+    }
+}
+
+/// Adds a line to the first elements of another one.
+#[inline(always)]
+fn add<T: Float, S: Simd<T>>(simd: S, line: &[T], to: &mut [T]) {
+    for (from, to) in line.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
+        let to = &mut to[..from.len()];
+        simd.store_partial(simd.add(simd.load_partial(to), simd.load_partial(from)), to);
     }
 }
 

@@ -9,6 +9,7 @@ use tilewise_kernels::{
 use super::convention::BatchNormConvention;
 use super::{
     Buffer, BufferMut, ChannelAffine, Layer, Parameter, ParameterKind, Pass, Saved, channel_sums,
+    wanted_or,
 };
 use crate::matrix::Matrix;
 
@@ -30,6 +31,8 @@ pub struct BatchNorm<T = f32> {
     batches: u64,
     /// Of the last training batch.
     stats: BatchStats<T>,
+    /// The gradient by the input where nobody asks for it; the kernel writes it.
+    unwanted: Matrix<T>,
 }
 
 impl<T: Float> BatchNorm<T> {
@@ -53,6 +56,7 @@ impl<T: Float> BatchNorm<T> {
             running_var: vec![var; channels],
             batches: 0,
             stats: BatchStats::new(channels),
+            unwanted: Matrix::default(),
         }
     }
 
@@ -157,8 +161,11 @@ impl<T: Float> BatchNorm<T> {
                 .run(dx.data_mut(), exec)?;
         }
         let shape = [saved.x.rows(), self.channels, self.positions];
-        channel_sums(scaled.data(), shape, &mut self.parameters[0].gradient, exec)?;
-        channel_sums(dy.data(), shape, &mut self.parameters[1].gradient, exec)
+        let ([scale, shift], mut space) = (&mut self.parameters[..], Vec::new()) else {
+            return Ok(());
+        };
+        channel_sums(scaled.data(), shape, &mut scale.gradient, &mut space, exec)?;
+        channel_sums(dy.data(), shape, &mut shift.gradient, &mut space, exec)
     }
 }
 
@@ -216,14 +223,7 @@ impl<T: Float> Layer<T> for BatchNorm<T> {
             return self.backward_running(saved, dx, pass.exec);
         }
         let dims = self.dims(saved.x);
-        let mut unwanted = Matrix::default();
-        let dx = match dx {
-            Some(dx) => dx,
-            None => {
-                unwanted.clone_from(saved.x);
-                &mut unwanted
-            }
-        };
+        let dx = wanted_or(dx, &mut self.unwanted, saved.x);
         let [scale, shift] = &mut self.parameters[..] else { return Ok(()) };
         let affine = Affine { gamma: &scale.value, beta: &shift.value };
         let grads = BatchNormGrads {

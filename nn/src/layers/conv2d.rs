@@ -4,7 +4,9 @@ use tilewise_kernels::{
     Error, Exec, Float, Gemm, ImageDims, MatMut, MatRef, Patches, Result, Window,
 };
 
-use super::{ChannelAffine, Layer, Parameter, ParameterKind, Pass, Saved, absorb, channel_sums};
+use super::{
+    ChannelAffine, Layer, Parameter, ParameterKind, Pass, Saved, absorb, channel_sums, room,
+};
 use crate::init::Init;
 use crate::matrix::Matrix;
 
@@ -86,7 +88,7 @@ impl<T: Float> Conv2d<T> {
         &self,
         x: &Matrix<T>,
         y: &mut Matrix<T>,
-        room: &mut Vec<T>,
+        space: &mut Vec<T>,
         exec: Exec,
     ) -> Result<()> {
         let [width, patches, outputs] = self.sizes();
@@ -95,9 +97,9 @@ impl<T: Float> Conv2d<T> {
         let images = x.data().chunks(at_a_time * width.max(1));
         for (x, y) in images.zip(y.data_mut().chunks_mut((at_a_time * outputs).max(1))) {
             let count = y.len() / outputs.max(1);
-            room.resize(count * patches, T::ZERO);
-            self.many(count)?.gather(x, room, exec)?;
-            let product = Gemm::new(self.weight()?, MatRef::new(room, weights, positions)?)?;
+            let columns = room(space, count * patches);
+            self.many(count)?.gather(x, columns, exec)?;
+            let product = Gemm::new(self.weight()?, MatRef::new(columns, weights, positions)?)?;
             let product = match self.parameters.get(1) {
                 // One value for each row of the result: a residual that does not move along rows.
                 Some(bias) => product.residual(MatRef::with_strides(
@@ -147,17 +149,18 @@ impl<T: Float> Layer<T> for Conv2d<T> {
         dx: Option<&mut Matrix<T>>,
         pass: Pass,
     ) -> Result<()> {
-        let mut room = std::mem::take(&mut self.room);
-        self.weight_gradient(saved, &mut room, pass.exec)?;
+        let mut space = std::mem::take(&mut self.room);
+        self.weight_gradient(saved, &mut space, pass.exec)?;
         if let Some(dx) = dx {
-            self.input_gradient(saved.dy, dx, &mut room, pass.exec)?;
+            self.input_gradient(saved.dy, dx, &mut space, pass.exec)?;
         }
-        self.room = room;
-        let ([_, bias], positions) = (&mut self.parameters[..], self.patches.shape()[1]) else {
-            return Ok(());
-        };
-        let dims = [saved.dy.rows(), self.filters, positions];
-        channel_sums(saved.dy.data(), dims, &mut bias.gradient, pass.exec)
+        if let [_, bias] = &mut self.parameters[..] {
+            let dims = [saved.dy.rows(), self.filters, self.patches.shape()[1]];
+            let (dy, sums) = (saved.dy.data(), &mut bias.gradient);
+            channel_sums(dy, dims, sums, &mut space, pass.exec)?;
+        }
+        self.room = space;
+        Ok(())
     }
 
     fn absorb(&mut self, affine: &ChannelAffine) -> bool {
@@ -178,21 +181,28 @@ impl<T: Float> Conv2d<T> {
     fn weight_gradient(
         &mut self,
         saved: Saved<'_, T>,
-        room: &mut Vec<T>,
+        space: &mut Vec<T>,
         exec: Exec,
     ) -> Result<()> {
         let [width, patches, outputs] = self.sizes();
         let ([weights, positions], filters) = (self.patches.shape(), self.filters);
-        let gradient = &mut self.parameters[0].gradient;
-        gradient.fill(T::ZERO);
-        room.resize(patches, T::ZERO);
-        let images = saved.x.data().chunks(width.max(1));
-        for (x, dy) in images.zip(saved.dy.data().chunks(outputs.max(1))) {
-            self.patches.gather(x, room, exec)?;
-            let (dy, columns) =
-                (MatRef::new(dy, filters, positions)?, MatRef::new(room, weights, positions)?);
-            let sum = MatMut::new(gradient, filters, weights)?;
-            Gemm::new(dy, columns.t())?.beta(T::ONE).run(sum, exec)?;
+        let at_a_time = self.images();
+        let images = saved.x.data().chunks(at_a_time * width.max(1));
+        let mut beta = T::ZERO;
+        for (x, dy) in images.zip(saved.dy.data().chunks((at_a_time * outputs).max(1))) {
+            let count = dy.len() / outputs.max(1);
+            let columns = room(space, count * patches);
+            self.many(count)?.gather(x, columns, exec)?;
+            for (dy, columns) in dy.chunks(outputs).zip(columns.chunks(patches)) {
+                let columns = MatRef::new(columns, weights, positions)?;
+                let product = Gemm::new(MatRef::new(dy, filters, positions)?, columns.t())?;
+                let gradient = &mut self.parameters[0].gradient;
+                product.beta(beta).run(MatMut::new(gradient, filters, weights)?, exec)?;
+                beta = T::ONE;
+            }
+        }
+        if beta == T::ZERO {
+            self.parameters[0].gradient.fill(T::ZERO);
         }
         Ok(())
     }
@@ -201,7 +211,7 @@ impl<T: Float> Conv2d<T> {
         &self,
         dy: &Matrix<T>,
         dx: &mut Matrix<T>,
-        room: &mut Vec<T>,
+        space: &mut Vec<T>,
         exec: Exec,
     ) -> Result<()> {
         let [width, patches, outputs] = self.sizes();
@@ -210,12 +220,11 @@ impl<T: Float> Conv2d<T> {
         let images = dy.data().chunks((at_a_time * outputs).max(1));
         for (dy, dx) in images.zip(dx.data_mut().chunks_mut(at_a_time * width.max(1))) {
             let count = dy.len() / outputs.max(1);
-            room.resize(count * patches, T::ZERO);
+            let columns = room(space, count * patches);
             let dy = MatRef::new(dy, self.filters, positions)?;
-            let columns = MatMut::new(room, weights, positions)?;
             let product = Gemm::new(self.weight()?.t(), dy)?.batched(count, [0, outputs])?;
-            product.run(columns, patches, exec)?;
-            self.many(count)?.scatter(room, dx, exec)?;
+            product.run(MatMut::new(columns, weights, positions)?, patches, exec)?;
+            self.many(count)?.scatter(columns, dx, exec)?;
         }
         Ok(())
     }

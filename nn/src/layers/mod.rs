@@ -213,20 +213,41 @@ pub trait Layer<T: Float>: Debug + Send + Sync {
     fn set_statistics(&mut self, _use_running: bool, _update_running: bool) {}
 }
 
-/// The sums of `values` of shape `[rows, channels, positions]` by channel: along positions first, then
-/// over rows.
+/// The first `len` elements of `room`, which grows where it has fewer; what they hold means nothing.
+fn room<T: Float>(room: &mut Vec<T>, len: usize) -> &mut [T] {
+    if room.len() < len {
+        room.resize(len, T::ZERO);
+    }
+    &mut room[..len]
+}
+
+/// Where a gradient of the shape of `x` goes: to `wanted`, or else to `unwanted`, which becomes as large.
+fn wanted_or<'a, T: Float>(
+    wanted: Option<&'a mut Matrix<T>>,
+    unwanted: &'a mut Matrix<T>,
+    x: &Matrix<T>,
+) -> &'a mut Matrix<T> {
+    wanted.unwrap_or_else(|| {
+        unwanted.resize_like(x);
+        unwanted
+    })
+}
+
+/// The sums of `values` of shape `[rows, channels, positions]` by channel: along positions first, for
+/// which there is `space`, then over rows.
 fn channel_sums<T: Float>(
     values: &[T],
     [rows, channels, positions]: [usize; 3],
     sums: &mut [T],
+    space: &mut Vec<T>,
     exec: Exec,
 ) -> Result<()> {
     if positions == 1 {
         return ColumnSums::new(MatRef::new(values, rows, channels)?, sums)?.run(exec);
     }
-    let mut planes = vec![T::ZERO; rows * channels];
-    RowSums::new(MatRef::new(values, rows * channels, positions)?, &mut planes)?.run(exec)?;
-    ColumnSums::new(MatRef::new(&planes, rows, channels)?, sums)?.run(exec)
+    let planes = room(space, rows * channels);
+    RowSums::new(MatRef::new(values, rows * channels, positions)?, planes)?.run(exec)?;
+    ColumnSums::new(MatRef::new(planes, rows, channels)?, sums)?.run(exec)
 }
 
 /// Scales filters (rows of a weight, the first of `parameters`) and shifts the bias, which is made where

@@ -2,7 +2,7 @@
 
 use tilewise_kernels::{Error, Exec, Float, NormGrads, Result, RowNorm, RowNormBackward, RowStats};
 
-use super::{Layer, Parameter, ParameterKind, Pass, Saved};
+use super::{Layer, Parameter, ParameterKind, Pass, Saved, wanted_or};
 use crate::matrix::Matrix;
 
 /// `y = γ·(x - mean) / √(variance + ε) + β` along each row (Ba, Kiros and Hinton 2016), or
@@ -16,6 +16,8 @@ pub struct RowNormalization<T = f32> {
     parameters: Vec<Parameter<T>>,
     /// Of the last training batch.
     stats: RowStats<T>,
+    /// The gradient by the input where nobody asks for it; the kernel writes it.
+    unwanted: Matrix<T>,
 }
 
 impl<T: Float> RowNormalization<T> {
@@ -29,7 +31,8 @@ impl<T: Float> RowNormalization<T> {
     /// Normalisation of `columns` columns by the root mean square, with γ = 1 and ε = 1e-5.
     pub fn rms(columns: usize) -> Self {
         let gamma = Parameter::new("weight", ParameterKind::Scale, &[columns], T::ONE);
-        Self { columns, epsilon: 1e-5, parameters: vec![gamma], stats: RowStats::default() }
+        let (stats, unwanted) = Default::default();
+        Self { columns, epsilon: 1e-5, parameters: vec![gamma], stats, unwanted }
     }
 
     /// Replaces ε.
@@ -92,14 +95,7 @@ impl<T: Float> Layer<T> for RowNormalization<T> {
         dx: Option<&mut Matrix<T>>,
         pass: Pass,
     ) -> Result<()> {
-        let mut unwanted = Matrix::default();
-        let dx = match dx {
-            Some(dx) => dx,
-            None => {
-                unwanted.clone_from(saved.x);
-                &mut unwanted
-            }
-        };
+        let dx = wanted_or(dx, &mut self.unwanted, saved.x);
         let (x, dy, dx) = (saved.x.view(), saved.dy.view(), dx.view_mut());
         let [gamma, beta @ ..] = &mut self.parameters[..] else { return Ok(()) };
         let dgamma = &mut gamma.gradient;

@@ -111,7 +111,7 @@ impl<T: Float> Sequential<T> {
                 if std::mem::replace(&mut begun[plus], true) {
                     before[plus].add(dy);
                 } else {
-                    before[plus].clone_from(dy);
+                    before[plus].copy_from(dy);
                 }
             }
             // Nothing needs the gradient by the features.
@@ -195,7 +195,7 @@ impl<T: Float> Flow<T> {
     fn keep(&mut self, model: &Sequential<T>, number: usize) {
         let later = model.wires.get(number + 1..).unwrap_or_default();
         if later.iter().any(|wire| wire.reads(number)) {
-            self.kept[number].clone_from(&self.current);
+            self.kept[number].copy_from(&self.current);
         }
     }
 }

@@ -3,6 +3,13 @@
 //! Bytes: forward one read of the image and one write of the result; backward, by the largest value, one
 //! read of both and one write of the image's gradient; by the mean the same without the image.
 
+mod backward;
+mod squares;
+
+use std::ops::Range;
+
+use backward::Backward;
+
 use super::window::{ImageDims, Window};
 use crate::error::{Error, Result, check_len, checked_area};
 use crate::exec::Exec;
@@ -146,10 +153,24 @@ impl Pool {
         [self.dims.height * self.dims.width, self.positions[0] * self.positions[1]]
     }
 
+    /// Whether windows are squares of side 2 side by side: all of them lie inside, and an element is in one
+    /// at most.
+    fn in_squares(&self) -> bool {
+        let Window { kernel, stride, padding, .. } = self.window;
+        (kernel, stride, padding) == ([2, 2], [2, 2], [0, 0])
+    }
+
+    /// The two rows of a plane that make a row of the result, where they are such squares.
+    #[inline(always)]
+    fn two_rows<'a, T>(&self, x: &'a [T], row: usize) -> [&'a [T]; 2] {
+        let (width, used) = (self.dims.width, 2 * self.positions[1]);
+        [0, 1].map(|below| &x[(2 * row + below) * width..][..used])
+    }
+
     /// The elements of the window that are inside the image at `position` along an axis: the place of
     /// the first one and the one after the last.
     #[inline(always)]
-    fn span(&self, axis: usize, position: usize) -> std::ops::Range<usize> {
+    fn span(&self, axis: usize, position: usize) -> Range<usize> {
         let size = [self.dims.height, self.dims.width][axis];
         let (start, padding) = (position * self.window.stride[axis], self.window.padding[axis]);
         let end = (start + self.window.kernel[axis]).saturating_sub(padding).min(size);
@@ -182,13 +203,18 @@ impl<T: Float> Kernel<T> for Forward<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, _simd: S) {
+    fn run<S: Simd<T>>(self, simd: S) {
         let (pool, [size, pooled]) = (self.pool, self.pool.sizes());
+        let squares = pool.in_squares();
         for plane in 0..self.planes {
             let x = &self.x[plane * size..][..size];
             let y = &mut self.y[plane * pooled..][..pooled];
             for (row, y) in y.chunks_exact_mut(pool.positions[1]).enumerate() {
                 let rows = pool.span(0, row);
+                if squares {
+                    squares::forward(simd, pool.kind, pool.two_rows(x, row), y);
+                    continue;
+                }
                 match pool.kind {
                     Pooling::Max => max_row(&pool, x, rows, y),
                     Pooling::Mean => mean_row(&pool, x, rows, y),
@@ -200,7 +226,7 @@ impl<T: Float> Kernel<T> for Forward<'_, T> {
 
 /// One row of the result: the largest elements of its windows.
 #[inline(always)]
-fn max_row<T: Float>(pool: &Pool, x: &[T], rows: std::ops::Range<usize>, y: &mut [T]) {
+fn max_row<T: Float>(pool: &Pool, x: &[T], rows: Range<usize>, y: &mut [T]) {
     let width = pool.dims.width;
     for (column, y) in y.iter_mut().enumerate() {
         let columns = pool.span(1, column);
@@ -217,7 +243,7 @@ fn max_row<T: Float>(pool: &Pool, x: &[T], rows: std::ops::Range<usize>, y: &mut
 
 /// One row of the result: the means of its windows.
 #[inline(always)]
-fn mean_row<T: Float>(pool: &Pool, x: &[T], rows: std::ops::Range<usize>, y: &mut [T]) {
+fn mean_row<T: Float>(pool: &Pool, x: &[T], rows: Range<usize>, y: &mut [T]) {
     let width = pool.dims.width;
     for (column, y) in y.iter_mut().enumerate() {
         let columns = pool.span(1, column);
@@ -227,80 +253,4 @@ fn mean_row<T: Float>(pool: &Pool, x: &[T], rows: std::ops::Range<usize>, y: &mu
         }
         *y = sum / T::from_usize(rows.len() * columns.len());
     }
-}
-
-struct Backward<'a, T> {
-    pool: Pool,
-    planes: usize,
-    x: &'a [T],
-    dy: &'a [T],
-    dx: &'a mut [T],
-}
-
-impl<T: Float> Split for Backward<'_, T> {
-    fn units(&self) -> usize {
-        self.planes
-    }
-
-    fn split(self, mid: usize) -> (Self, Self) {
-        let [size, pooled] = self.pool.sizes();
-        let (x, x_rest) = self.x.split_at(mid * size);
-        let (dy, dy_rest) = self.dy.split_at(mid * pooled);
-        let (dx, dx_rest) = self.dx.split_at_mut(mid * size);
-        let planes = self.planes - mid;
-        (
-            Self { planes: mid, x, dy, dx, ..self },
-            Self { planes, x: x_rest, dy: dy_rest, dx: dx_rest, ..self },
-        )
-    }
-}
-
-impl<T: Float> Kernel<T> for Backward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, _simd: S) {
-        let (pool, [size, pooled]) = (self.pool, self.pool.sizes());
-        self.dx.fill(T::ZERO);
-        for plane in 0..self.planes {
-            let x = &self.x[plane * size..][..size];
-            let dy = &self.dy[plane * pooled..][..pooled];
-            let dx = &mut self.dx[plane * size..][..size];
-            for (row, dy) in dy.chunks_exact(pool.positions[1]).enumerate() {
-                let rows = pool.span(0, row);
-                for (column, &dy) in dy.iter().enumerate() {
-                    let columns = pool.span(1, column);
-                    match pool.kind {
-                        Pooling::Max => dx[first_largest(&pool, x, [&rows, &columns])] += dy,
-                        Pooling::Mean => {
-                            let share = dy / T::from_usize(rows.len() * columns.len());
-                            for row in rows.clone() {
-                                let dx = &mut dx[row * pool.dims.width..][columns.clone()];
-                                dx.iter_mut().for_each(|dx| *dx += share);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Where the element that [`max_row`] takes is in the plane.
-#[inline(always)]
-fn first_largest<T: Float>(
-    pool: &Pool,
-    x: &[T],
-    [rows, columns]: [&std::ops::Range<usize>; 2],
-) -> usize {
-    let mut best = rows.start * pool.dims.width + columns.start;
-    for row in rows.clone() {
-        for column in columns.clone() {
-            let at = row * pool.dims.width + column;
-            if x[at] > x[best] || (x[at].is_nan() && !x[best].is_nan()) {
-                best = at;
-            }
-        }
-    }
-    best
 }
