@@ -50,7 +50,7 @@ pub use train::{
 
 /// What most programs need.
 pub mod prelude {
-    pub use crate::data::{Dataset, Standardizer, digits};
+    pub use crate::data::{Dataset, Regression, Standardizer, digits};
     pub use crate::error::{Error, Result};
     pub use crate::init::Init;
     pub use crate::layers::BatchNormConvention;

@@ -9,6 +9,7 @@ pub mod npy;
 pub(crate) mod npy_header;
 mod pipeline;
 mod standardizer;
+mod supervised;
 
 use tilewise_kernels::Float;
 
@@ -16,6 +17,7 @@ pub use digits::digits;
 pub use pipeline::{Examples, Pipeline};
 pub use standardizer::Standardizer;
 pub(crate) use standardizer::check_finite;
+pub use supervised::{Regression, Supervised};
 
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;

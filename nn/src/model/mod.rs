@@ -22,7 +22,7 @@ pub use step::StepRule;
 pub use summary::{Summary, SummaryRow};
 pub(crate) use weights::{decode, dtype, encode};
 
-use crate::data::Dataset;
+use crate::data::{Dataset, Supervised};
 use crate::error::{Error, Result};
 use crate::layers::{Layer, Parameter, Pass};
 use crate::loss::{Loss, SoftmaxCrossEntropy, Targets};
@@ -59,7 +59,8 @@ pub struct Sequential<T: Float = f32> {
 pub struct Metrics {
     /// Mean loss per row.
     pub loss: f64,
-    /// Share of rows whose class was predicted.
+    /// Share of rows whose class was predicted. Where targets are values, R²: the share of their squared
+    /// distances from the mean of their column that the predictions explain, at most 1.
     pub accuracy: f64,
 }
 
@@ -234,6 +235,14 @@ impl<T: Float> Sequential<T> {
         Ok(proba)
     }
 
+    /// What a regression gives for each row: the outputs as they are.
+    ///
+    /// # Errors
+    /// As for [`logits`](Self::logits).
+    pub fn predict_values(&self, x: &Matrix<T>) -> Result<Matrix<T>> {
+        self.logits(x)
+    }
+
     /// The most probable class of each row; the first one of several alike.
     ///
     /// # Errors
@@ -250,31 +259,33 @@ impl<T: Float> Sequential<T> {
         self.evaluate_with(data, &SoftmaxCrossEntropy::default())
     }
 
-    /// The same with another loss.
+    /// The same with another loss, and of any data, such as a [`Regression`](crate::data::Regression).
     ///
     /// # Errors
     /// As for [`evaluate`](Self::evaluate).
     pub fn evaluate_with(
         &self,
-        data: &Dataset<T>,
+        data: &(impl Supervised<T> + ?Sized),
         loss: &(impl Loss<T> + ?Sized),
     ) -> Result<Metrics> {
-        let (loss, logits) = self.measure(data, loss)?;
-        Ok(Metrics { loss, accuracy: accuracy(&logits, data.labels())? })
+        let targets = data.targets();
+        let (loss, logits) = self.measure(data.features(), targets, loss)?;
+        Ok(Metrics { loss, accuracy: score(&logits, targets)? })
     }
 
-    /// The loss on a data set, and the logits it comes from.
+    /// The loss on data, and the logits it comes from.
     pub(crate) fn measure(
         &self,
-        data: &Dataset<T>,
+        x: &Matrix<T>,
+        targets: Targets<'_, T>,
         loss: &(impl Loss<T> + ?Sized),
     ) -> Result<(f64, Matrix<T>)> {
-        if data.is_empty() {
+        if x.rows() == 0 {
             return Err(Error::shape("data set", "at least one row", "none"));
         }
-        let logits = self.logits(data.features())?;
+        let logits = self.logits(x)?;
         let loss = loss
-            .evaluate(&logits, data.labels().into(), None, self.exec)
+            .evaluate(&logits, targets, None, self.exec)
             .map_err(|error| error.within("loss"))?;
         Ok((loss, logits))
     }
@@ -312,10 +323,28 @@ impl<T: Float> Sequential<T> {
     }
 }
 
-/// Share of the labels that the logits predict.
-pub(crate) fn accuracy<T: Float>(logits: &Matrix<T>, labels: &[usize]) -> Result<f64> {
-    let hits = classes(logits)?.iter().zip(labels).filter(|(a, b)| a == b).count();
-    Ok(hits as f64 / labels.len() as f64)
+/// Share of the labels that the logits predict, or of the variance of values that outputs explain.
+pub(crate) fn score<T: Float>(logits: &Matrix<T>, targets: Targets<'_, T>) -> Result<f64> {
+    match targets {
+        Targets::Classes(labels) => {
+            let hits = classes(logits)?.iter().zip(labels).filter(|(a, b)| a == b).count();
+            Ok(hits as f64 / labels.len() as f64)
+        }
+        Targets::Values(values) => Ok(explained(logits, values)),
+    }
+}
+
+/// R². Where all values of every column are equal there is nothing to explain: 0.
+fn explained<T: Float>(outputs: &Matrix<T>, values: &Matrix<T>) -> f64 {
+    let (mut all, mut left) = (0.0, 0.0);
+    for column in 0..values.cols() {
+        let pick = |m: &Matrix<T>, row: usize| m.row(row)[column].to_f64();
+        let rows = 0..values.rows();
+        let mean = rows.clone().map(|row| pick(values, row)).sum::<f64>() / values.rows() as f64;
+        all += rows.clone().map(|row| (pick(values, row) - mean).powi(2)).sum::<f64>();
+        left += rows.map(|row| (pick(values, row) - pick(outputs, row)).powi(2)).sum::<f64>();
+    }
+    if all == 0.0 { 0.0 } else { 1.0 - left / all }
 }
 
 fn classes<T: Float>(logits: &Matrix<T>) -> Result<Vec<usize>> {

@@ -26,6 +26,8 @@ impl<T: Float> Sequential<T> {
     /// What [`loss_and_gradients`](Self::loss_and_gradients) and [`OptimizerState::step_at`] do one after
     /// the other, to the same bits, but that a parameter is moved as soon as its gradient is there and
     /// while it is in a near cache. (An optimiser that must see all gradients first gets them at the end.)
+    /// On one thread a steady step allocates nothing with the layers of this crate; class weights and
+    /// sigmoid cross-entropy of classes do, and clipping by the norm of all gradients.
     ///
     /// ```
     /// use tilewise_nn::optim::OptimizerState;

@@ -48,6 +48,7 @@ pub use caviar::Caviar;
 pub use distribution::{Choice, Distribution, Param, Value};
 pub use history::History;
 pub use importance::Importance;
+pub(crate) use origin::fingerprint_of;
 pub use origin::{Origin, Retest, Stale, fingerprint};
 pub use panda::{Change, Nudge, Nudged, Panda};
 pub use population::{Lineage, Member, Population, Turn};

@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use tilewise_kernels::{Float, Isa};
 
-use crate::data::Dataset;
+use crate::data::Supervised;
 use crate::error::{Error, Result};
+use crate::loss::Targets;
+use crate::matrix::Matrix;
 use crate::search::record::TrialRecord;
 use crate::search::storage::time::unix_seconds;
 use crate::search::study::Study;
@@ -171,15 +173,24 @@ impl Study {
 }
 
 /// A number that changes when the data does, row by row and label by label.
-pub fn fingerprint<T: Float>(data: &Dataset<T>) -> u64 {
+pub fn fingerprint<T: Float, D: Supervised<T> + ?Sized>(data: &D) -> u64 {
+    fingerprint_of(data.features(), data.targets())
+}
+
+pub(crate) fn fingerprint_of<T: Float>(features: &Matrix<T>, targets: Targets<'_, T>) -> u64 {
     let fold = |hash: u64, word: u64| {
         word.to_le_bytes()
             .iter()
             .fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     };
-    // FNV-1a by 64 bits over shape, features and labels.
-    let shape = [data.len() as u64, data.features().cols() as u64];
-    let features = data.features().data().iter().map(|value| value.to_f64().to_bits());
-    let labels = data.labels().iter().map(|&label| label as u64);
-    shape.into_iter().chain(features).chain(labels).fold(0xcbf2_9ce4_8422_2325, fold)
+    let bits = |values: &Matrix<T>, hash: u64| {
+        values.data().iter().map(|value| value.to_f64().to_bits()).fold(hash, fold)
+    };
+    // FNV-1a by 64 bits over shape, features and targets.
+    let shape = [features.rows() as u64, features.cols() as u64];
+    let hash = bits(features, shape.into_iter().fold(0xcbf2_9ce4_8422_2325, fold));
+    match targets {
+        Targets::Classes(labels) => labels.iter().map(|&label| label as u64).fold(hash, fold),
+        Targets::Values(values) => bits(values, hash),
+    }
 }

@@ -17,7 +17,7 @@ pub struct Epoch {
     pub train_loss: f64,
     /// Loss on the validation data after the epoch.
     pub valid_loss: f64,
-    /// Accuracy on the validation data after the epoch.
+    /// Accuracy on the validation data after the epoch; where targets are values, R².
     pub valid_accuracy: f64,
     /// Number of steps.
     pub steps: u64,

@@ -5,6 +5,7 @@ mod checkpoint;
 mod graph;
 mod history;
 mod keep;
+mod minibatch;
 mod progress;
 mod run;
 mod session;
@@ -21,8 +22,9 @@ pub use session::{Session, Snapshot};
 pub use tensorboard::{EventFile, TensorBoard};
 
 use checkpoint::Checkpoints;
+use minibatch::Data;
 
-use crate::data::Dataset;
+use crate::data::Supervised;
 use crate::error::Result;
 use crate::loss::{Loss, SoftmaxCrossEntropy};
 use crate::model::Sequential;
@@ -133,17 +135,19 @@ impl<O, L> Trainer<O, L> {
         self
     }
 
-    /// Trains `model` on `train` and measures it on `valid` after every epoch.
+    /// Trains `model` on `train` and measures it on `valid` after every epoch: data sets of classes, or of
+    /// values ([`Regression`](crate::data::Regression)) with a loss that takes them.
     ///
     /// # Errors
     /// Before anything changes: if the data does not fit the model, a feature is not finite, or a
     /// minibatch would be too small for a layer. Later: if a loss or a gradient is not finite; the
-    /// error names the step and the layer, and the weights stay as they were before that step.
-    pub fn fit<T: Float>(
+    /// error names the step and the layer, and the weights are those before that step, but where a
+    /// gradient is not finite for layers behind its own.
+    pub fn fit<T: Float, D: Supervised<T> + ?Sized>(
         &self,
         model: &mut Sequential<T>,
-        train: &Dataset<T>,
-        valid: &Dataset<T>,
+        train: &D,
+        valid: &D,
     ) -> Result<History>
     where
         O: Optimizer<T> + Clone,
@@ -156,11 +160,11 @@ impl<O, L> Trainer<O, L> {
     ///
     /// # Errors
     /// As for [`fit`](Self::fit), and if a callback says so.
-    pub fn fit_with<T: Float>(
+    pub fn fit_with<T: Float, D: Supervised<T> + ?Sized>(
         &self,
         model: &mut Sequential<T>,
-        train: &Dataset<T>,
-        valid: &Dataset<T>,
+        train: &D,
+        valid: &D,
         callbacks: &mut [&mut dyn Callback<T>],
     ) -> Result<History>
     where
@@ -169,6 +173,7 @@ impl<O, L> Trainer<O, L> {
     {
         let mut optimizer = self.optimizer.clone();
         let session = Session::new(model, &mut optimizer);
-        run::Run::new(&self.plan, &self.loss, [train, valid], session)?.all(callbacks)
+        let data = [train, valid].map(Data::of);
+        run::Run::new(&self.plan, &self.loss, data, session)?.all(callbacks)
     }
 }

@@ -8,15 +8,15 @@ use tilewise_kernels::Float;
 
 use super::callback::Callback;
 use super::history::{Epoch, History};
+use super::minibatch::{Data, Minibatch};
 use super::session::{Position, Session};
 use super::{Plan, progress};
-use crate::data::{Dataset, Minibatches, check_finite};
+use crate::data::{Minibatches, check_finite};
 use crate::error::{Error, Result};
-use crate::loss::Loss;
-use crate::matrix::Matrix;
-use crate::model::{Sequential, StepRule, accuracy};
+use crate::loss::{Loss, Targets};
+use crate::model::{Sequential, StepRule, score};
 use crate::optim::schedule::Clock;
-use crate::search::fingerprint;
+use crate::search::fingerprint_of;
 
 /// What is called, and how.
 type Callbacks<'c, 'd, T> = &'c mut [&'d mut dyn Callback<T>];
@@ -25,16 +25,15 @@ type Callbacks<'c, 'd, T> = &'c mut [&'d mut dyn Callback<T>];
 pub(super) struct Run<'a, T: Float, L> {
     plan: &'a Plan,
     loss: &'a L,
-    train: &'a Dataset<T>,
-    valid: &'a Dataset<T>,
+    train: Data<'a, T>,
+    valid: Data<'a, T>,
     session: Session<'a, T>,
     batches: Minibatches,
     /// The epoch that the minibatches are shuffled for.
     shuffled: Option<u64>,
     /// The step after which the state was written last.
     saved: u64,
-    x: Matrix<T>,
-    labels: Vec<usize>,
+    batch: Minibatch<T>,
     /// Sums of gradients, by parameter; empty unless they are accumulated.
     sums: Vec<Vec<T>>,
     bar: ProgressBar,
@@ -45,19 +44,21 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
     pub(super) fn new(
         plan: &'a Plan,
         loss: &'a L,
-        [train, valid]: [&'a Dataset<T>; 2],
+        [train, valid]: [Data<'a, T>; 2],
         mut session: Session<'a, T>,
     ) -> Result<Self> {
         if plan.accumulate == 0 {
             return Err(Error::argument("minibatches per step", "at least 1", plan.accumulate));
         }
-        let batches = Minibatches::new(train.len(), plan.batch_size, plan.drop_last)?;
+        let batches = Minibatches::new(train.features.rows(), plan.batch_size, plan.drop_last)?;
         check(session.model, train, "training")?;
         check(session.model, valid, "validation")?;
         check_batches(session.model, &batches)?;
         plan.schedule.check()?;
         session.check_optimizer()?;
-        session.model.measure(&valid.select(&[0])?, loss)?;
+        let mut batch = Minibatch::default();
+        batch.load(valid, &[0])?;
+        session.model.measure(&batch.x, batch.targets(), loss)?;
         session.steps_per_epoch = batches.len().div_ceil(plan.accumulate);
         if let Some(checkpoints) = &plan.checkpoints {
             checkpoints.prepare()?;
@@ -69,7 +70,6 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
         }
         let bar = progress::bar(plan.progress, session.steps_per_epoch);
         let saved = session.steps();
-        let (x, labels, sums) = (Matrix::default(), Vec::new(), Vec::new());
         Ok(Self {
             plan,
             loss,
@@ -79,9 +79,8 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
             batches,
             shuffled: None,
             saved,
-            x,
-            labels,
-            sums,
+            batch,
+            sums: Vec::new(),
             bar,
         })
     }
@@ -161,16 +160,14 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
         let rows = self.load(step)?;
         let Session { model, optimizer, state, .. } = &mut self.session;
         let rule = StepRule { loss: self.loss, optimizer: &**optimizer, rate };
-        let loss = model.train_step(&self.x, &self.labels, &rule, state)?;
+        let loss = model.train_step(&self.batch.x, self.batch.targets(), &rule, state)?;
         Ok((loss, rows))
     }
 
     /// Brings minibatch `index` of the epoch in: its rows.
     fn load(&mut self, index: usize) -> Result<usize> {
         let picked = self.batches.get(index);
-        self.x.gather(self.train.features(), picked)?;
-        self.labels.clear();
-        self.labels.extend(picked.iter().map(|&row| self.train.labels()[row]));
+        self.batch.load(self.train, picked)?;
         Ok(picked.len())
     }
 
@@ -183,7 +180,8 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
         for index in indices.clone() {
             let share = self.load(index)? as f64 / all as f64;
             let (model, steps) = (&mut *self.session.model, self.session.state.steps());
-            let loss = model.loss_and_gradients(&self.x, &self.labels, self.loss)?;
+            let Minibatch { x, .. } = &self.batch;
+            let loss = model.loss_and_gradients(x, self.batch.targets(), self.loss)?;
             if !loss.is_finite() {
                 let place = model.first_not_finite().unwrap_or("loss").to_owned();
                 return Err(self.session.diverged(place, loss));
@@ -202,9 +200,10 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
 
     fn epoch(&mut self, callbacks: Callbacks<'_, '_, T>) -> Result<()> {
         let session = &mut self.session;
-        let (loss, logits) = session.model.measure(self.valid, self.loss)?;
+        let (loss, logits) =
+            session.model.measure(self.valid.features, self.valid.targets, self.loss)?;
         if !loss.is_finite() {
-            let place = session.model.first_not_finite_on(self.valid.features());
+            let place = session.model.first_not_finite_on(self.valid.features);
             let place = place.unwrap_or("validation loss").to_owned();
             return Err(session.diverged(place, loss));
         }
@@ -212,7 +211,7 @@ impl<'a, T: Float, L: Loss<T>> Run<'a, T, L> {
         let epoch = Epoch {
             train_loss: position.loss_sum / position.rows as f64,
             valid_loss: loss,
-            valid_accuracy: accuracy(&logits, self.valid.labels())?,
+            valid_accuracy: score(&logits, self.valid.targets)?,
             steps: position.step as u64,
             learning_rate: session
                 .optimizer
@@ -246,24 +245,41 @@ fn add<T: Float>(sums: &mut Vec<Vec<T>>, model: &mut Sequential<T>, share: T, be
     }
 }
 
-/// Checks a data set against the model before anything changes.
-fn check<T: Float>(model: &Sequential<T>, data: &Dataset<T>, name: &str) -> Result<()> {
-    let (features, columns) = (data.features(), |n| format!("{n} columns"));
-    if data.is_empty() {
+/// Checks data against the model before anything changes.
+fn check<T: Float>(model: &Sequential<T>, data: Data<'_, T>, name: &str) -> Result<()> {
+    let (features, columns) = (data.features, |n| format!("{n} columns"));
+    if features.rows() == 0 {
         return Err(Error::shape(format!("{name} data"), "at least one row", "none"));
     }
     if features.cols() != model.inputs() {
         let what = format!("{}: {name} features", model.layer_name(0));
         return Err(Error::shape(what, columns(model.inputs()), columns(features.cols())));
     }
-    // A single logit tells two classes apart.
-    let classes = model.outputs().max(2);
-    if let Some(row) = data.labels().iter().position(|&label| label >= classes) {
-        return Err(Error::argument(
-            format!("{name} label of row {row}"),
-            format!("a class below {classes}"),
-            data.labels()[row],
-        ));
+    let rows = |rows: usize| {
+        let of = |n| format!("{n} rows");
+        let (expected, got) = (of(features.rows()), of(rows));
+        let error = || Error::shape(format!("{name} targets"), expected, got);
+        if rows == features.rows() { Ok(()) } else { Err(error()) }
+    };
+    match data.targets {
+        Targets::Classes(labels) => {
+            rows(labels.len())?;
+            // A single logit tells two classes apart.
+            let classes = model.outputs().max(2);
+            if let Some(row) = labels.iter().position(|&label| label >= classes) {
+                let (what, expected) =
+                    (format!("{name} label of row {row}"), format!("a class below {classes}"));
+                return Err(Error::argument(what, expected, labels[row]));
+            }
+        }
+        Targets::Values(values) => {
+            rows(values.rows())?;
+            if values.cols() != model.outputs() {
+                let (expected, got) = (columns(model.outputs()), columns(values.cols()));
+                return Err(Error::shape(format!("{name} values"), expected, got));
+            }
+            check_finite(values, &format!("{name} values"))?;
+        }
     }
     check_finite(features, &format!("{name} features"))
 }
@@ -288,9 +304,9 @@ fn check_batches<T: Float>(model: &Sequential<T>, batches: &Minibatches) -> Resu
 }
 
 /// What a checkpoint must agree with to go on from it.
-fn course<T: Float>(plan: &Plan, train: &Dataset<T>, valid: &Dataset<T>) -> Json {
+fn course<T: Float>(plan: &Plan, train: Data<'_, T>, valid: Data<'_, T>) -> Json {
     // In words of 16 digits: other readers hold numbers in 53 bits.
-    let print = |data| format!("{:016x}", fingerprint(data));
+    let print = |data: Data<'_, T>| format!("{:016x}", fingerprint_of(data.features, data.targets));
     json!({
         "training data": print(train),
         "validation data": print(valid),

@@ -17,6 +17,7 @@ mod losses;
 mod metrics;
 mod others;
 mod pipeline;
+mod regression;
 mod schedules;
 mod steps;
 mod streams;
