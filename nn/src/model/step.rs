@@ -34,13 +34,13 @@ impl<T: Float> Sequential<T> {
     /// use tilewise_nn::prelude::*;
     /// use tilewise_nn::StepRule;
     ///
-    /// let mut model = Sequential::new().linear(2, 8).relu().linear(8, 2).build(1)?;
+    /// let mut model = Sequential::new().linear(2, 8).tanh().linear(8, 2).build(1)?;
     /// let x = Matrix::new(vec![0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], 4, 2)?;
     /// let (loss, adam) = (SoftmaxCrossEntropy::default(), Adam::default().learning_rate(0.05));
     /// let rule = StepRule { loss: &loss, optimizer: &adam, rate: 1.0 };
     /// let mut state = OptimizerState::new();
     /// let first = model.train_step(&x, &[0, 1, 1, 0], &rule, &mut state)?;
-    /// for _ in 0..200 {
+    /// for _ in 0..300 {
     ///     model.train_step(&x, &[0, 1, 1, 0], &rule, &mut state)?;
     /// }
     /// let last = model.train_step(&x, &[0, 1, 1, 0], &rule, &mut state)?;

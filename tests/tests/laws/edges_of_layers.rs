@@ -55,6 +55,12 @@ fn frames() -> Vec<Frame> {
         (image(1, 0, 3), Window::new(2, 2).padding(1, 1)),
         (image(2, 5, 17), Window::new(3, 3).padding(1, 1)),
         (image(9, 4, 4), Window::new(2, 2).stride(2, 2)),
+        // Several vectors of squares, and rows and columns that are in none.
+        (image(1, 5, 69), Window::new(2, 2).stride(2, 2)),
+        (image(1, 2, 33), Window::new(2, 2).stride(2, 2)),
+        // As many positions as pixels across, more and fewer of them down.
+        (image(1, 3, 18), Window::new(3, 5).padding(2, 2)),
+        (image(2, 6, 3), Window::new(4, 5).padding(0, 2)),
     ];
     all.map(|(dims, window)| Frame { dims, window }).to_vec()
 }
@@ -63,8 +69,11 @@ fn frames() -> Vec<Frame> {
 fn patches_of_every_frame_and_kind() {
     let apart = Window::new(2, 3).dilation(4, 3).padding(0, 2);
     let apart = Frame { dims: ImageDims { channels: 2, height: 5, width: 3 }, window: apart };
+    // Elements so far apart that only some meet a small image.
+    let far = Window::new(3, 3).dilation(6, 6).padding(6, 6);
+    let far = Frame { dims: ImageDims { channels: 2, height: 4, width: 5 }, window: far };
     let mut cases = Vec::new();
-    for (i, frame) in frames().into_iter().chain([apart]).enumerate() {
+    for (i, frame) in frames().into_iter().chain([apart, far]).enumerate() {
         for values in KINDS {
             cases.push(im2col::Case { frame, values, shift: i % 4, seed: i as u64 });
         }
