@@ -125,7 +125,8 @@ impl fmt::Display for Error {
                 write!(f, "{file}: {what}: expected {expected}, got {got}")
             }
             Self::Diverged { step, place, got } => {
-                write!(f, "after training step {step}: {place}: expected finite values, got {got}")
+                let expected = "finite values (a lower learning rate often helps)";
+                write!(f, "after training step {step}: {place}: expected {expected}, got {got}")
             }
             Self::Pruned { step } => write!(f, "the trial was pruned after step {step}"),
             Self::Failed { reason } => f.write_str(reason),

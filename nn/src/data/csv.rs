@@ -13,7 +13,7 @@
 //! # Ok::<(), tilewise_nn::Error>(())
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -268,13 +268,13 @@ impl Table {
     pub fn features<T: Float>(&self, names: &[String]) -> Result<Matrix<T>> {
         let sources: Vec<Source<'_>> =
             names.iter().map(|name| self.source_of(name)).collect::<Result<_>>()?;
+        self.check_known(&sources)?;
         let mut values = Vec::with_capacity(self.len() * sources.len());
         for row in 0..self.len() {
             for (source, name) in sources.iter().zip(names) {
                 values.push(match *source {
                     Source::Cell(column) => self.number(row, column, name)?,
                     Source::Is(column, text) => {
-                        self.check_known(row, column, &sources)?;
                         let is = self.cell(row, column) == Some(text);
                         T::from_f64(f64::from(u8::from(is)))
                     }
@@ -315,19 +315,24 @@ impl Table {
         })
     }
 
-    /// Checks that a text is one of those that have a column.
-    fn check_known(&self, row: usize, column: usize, sources: &[Source<'_>]) -> Result<()> {
-        let cell = self.cell(row, column).unwrap_or("");
-        let known = sources.iter().filter_map(|source| match *source {
-            Source::Is(other, text) if other == column => Some(text.to_owned()),
-            _ => None,
-        });
-        let known: Vec<String> = known.collect();
-        if known.iter().any(|text| text == cell) {
-            return Ok(());
+    /// Checks that texts are among those that have a column.
+    fn check_known(&self, sources: &[Source<'_>]) -> Result<()> {
+        let mut known: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+        for source in sources {
+            if let Source::Is(column, text) = *source {
+                known.entry(column).or_default().insert(text);
+            }
         }
-        let expected = format!("one of {}", list(&known));
-        Err(self.wrong(row, &self.columns[column], &expected, cell))
+        for (column, texts) in known {
+            let strange = |&row: &usize| !texts.contains(self.cell(row, column).unwrap_or(""));
+            if let Some(row) = (0..self.len()).find(strange) {
+                let texts: Vec<String> = texts.into_iter().map(str::to_owned).collect();
+                let expected = format!("one of {}", list(&texts));
+                let got = self.cell(row, column).unwrap_or("");
+                return Err(self.wrong(row, &self.columns[column], &expected, got));
+            }
+        }
+        Ok(())
     }
 
     fn column(&self, name: &str) -> Result<usize> {

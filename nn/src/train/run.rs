@@ -267,8 +267,8 @@ fn check<T: Float>(model: &Sequential<T>, data: Data<'_, T>, name: &str) -> Resu
             // A single logit tells two classes apart.
             let classes = model.outputs().max(2);
             if let Some(row) = labels.iter().position(|&label| label >= classes) {
-                let (what, expected) =
-                    (format!("{name} label of row {row}"), format!("a class below {classes}"));
+                let expected = format!("a class below {classes} for {} outputs", model.outputs());
+                let what = format!("{name} label of row {row}");
                 return Err(Error::argument(what, expected, labels[row]));
             }
         }

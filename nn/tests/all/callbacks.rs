@@ -222,7 +222,8 @@ fn a_gradient_that_is_not_finite_stops_before_the_step_and_names_the_layer() {
     let mut model = plan().build(1).unwrap();
     let trainer = trainer().loss(Broken(0.into()));
     let error = trainer.fit(&mut model, &data, &data).unwrap_err().to_string();
-    let expected = "after training step 2: layer 4 linear gradient of weight: expected finite values, \
+    let expected = "after training step 2: layer 4 linear gradient of weight: expected finite values (a lower \
+                    learning rate often helps), \
                     got NaN";
     assert_eq!(error, expected);
     let weights = |model: &Sequential| {

@@ -3,6 +3,7 @@
 
 mod arrays;
 mod batch_norm;
+mod board;
 mod boundaries;
 mod callbacks;
 mod checkpoints;

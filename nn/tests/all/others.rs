@@ -15,14 +15,13 @@ use tilewise_nn::layers::{BatchNorm, Layer, Parameter, ParameterKind, Pass};
 use tilewise_nn::optim::OptimizerState;
 use tilewise_nn::prelude::*;
 use tilewise_nn::random::Random;
-use tilewise_nn::{Callback, EventFile, Session, TensorBoard};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/all/with_others.py");
 /// As in the script.
 const BATCHES: [[f64; 4]; 3] = [[1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0], [0.5, -1.0, 7.0, 2.0]];
 const GRADIENTS: [f64; 4] = [-10.0, 3.0, 0.5, -2.0];
 
-fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&path);
     fs::create_dir_all(&path).unwrap();
@@ -30,7 +29,7 @@ fn scratch(name: &str) -> PathBuf {
 }
 
 /// What a part of the script found; none, which is said, where a program is not installed.
-fn ask(part: &str, directory: &Path) -> Option<Json> {
+pub(crate) fn ask(part: &str, directory: &Path) -> Option<Json> {
     let python = std::env::var("TILEWISE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let missing = match Command::new(&python).arg(SCRIPT).arg(part).arg(directory).output() {
         Ok(output) if output.status.success() => {
@@ -48,7 +47,7 @@ fn ask(part: &str, directory: &Path) -> Option<Json> {
     None
 }
 
-fn numbers(json: &Json) -> Vec<f64> {
+pub(crate) fn numbers(json: &Json) -> Vec<f64> {
     json.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
@@ -153,7 +152,7 @@ fn train(optimizer: &dyn Optimizer<f64>, x: &Matrix<f64>, labels: &[usize]) -> S
 }
 
 /// PyTorch's optimisers with its defaults, as the page about migration writes them.
-fn of_pytorch() -> [(&'static str, Box<dyn Optimizer<f64>>); 7] {
+fn of_pytorch() -> [(&'static str, Box<dyn Optimizer<f64>>); 8] {
     let momentum = || Sgd::momentum(0.9).learning_rate(0.1);
     let rmsprop = RmsProp::default().learning_rate(0.01).beta(0.99);
     [
@@ -164,6 +163,7 @@ fn of_pytorch() -> [(&'static str, Box<dyn Optimizer<f64>>); 7] {
         ("adagrad", Box::new(Adagrad::default())),
         ("adam", Box::new(Adam::default())),
         ("adamw", Box::new(Adam::adamw(0.1).learning_rate(0.01))),
+        ("adamw_all", Box::new(Adam::adamw(0.01).decay_everything())),
     ]
 }
 
@@ -209,6 +209,9 @@ fn d18_pytorch_trains_loads_and_answers_as_we_do() {
         }
         near(model.logits(&x).unwrap().data(), &numbers(&found["theirs"]), 1e-12, format);
     }
+    let mut biased = network();
+    biased.load(file("biased.safetensors")).unwrap();
+    near(biased.logits(&x).unwrap().data(), &numbers(&found["biased"]), 1e-12, "biased");
     let wide = |model: &Sequential| -> Vec<f64> {
         model.logits(&pixels).unwrap().data().iter().map(|&z| f64::from(z)).collect()
     };
@@ -219,7 +222,8 @@ fn d18_pytorch_trains_loads_and_answers_as_we_do() {
     assert_eq!(found["epsilon"], BatchNormConvention::PyTorch.epsilon());
     near(&course(BatchNormConvention::PyTorch), &flat(&found["PyTorch"]), 1e-12, "PyTorch");
     near(&course(BatchNormConvention::Cumulative), &flat(&found["Cumulative"]), 1e-12, "None");
-    check_limits(&found, &[("XavierUniform", Init::XavierUniform), ("HeUniform", Init::HeUniform)]);
+    let (xavier, he) = (("XavierUniform", Init::XavierUniform), ("HeUniform", Init::HeUniform));
+    check_limits(&found, &[xavier, he, ("TorchUniform", Init::TorchUniform)]);
 }
 
 /// Running mean and variance after each minibatch.
@@ -234,7 +238,7 @@ fn course(convention: BatchNormConvention) -> Vec<f64> {
     course
 }
 
-fn flat(json: &Json) -> Vec<f64> {
+pub(crate) fn flat(json: &Json) -> Vec<f64> {
     json.as_array().unwrap().iter().flat_map(numbers).collect()
 }
 
@@ -281,9 +285,33 @@ fn b20_keras_keeps_statistics_and_steps_as_we_say() {
     for (name, optimizer) in of_keras {
         near(&steps(&*optimizer), &numbers(&found["steps"][name]), 1e-6, name);
     }
+    let inside = rmsprop.learning_rate(0.5).epsilon(2.0, EpsilonPlacement::Inside);
+    near(&steps(&inside), &numbers(&found["steps"]["rmsprop_place"]), 1e-6, "inside");
+    near(&keras_adam(), &numbers(&found["steps"]["adam_place"]), 1e-6, "before the correction");
+    // With v at its old rates.
+    let (mut w, mut v) = (1.0, 0.0);
+    let moved = GRADIENTS.into_iter().zip([0.1, 0.01, 0.1, 0.02]).map(|(gradient, rate)| {
+        v = 0.9 * v - rate * gradient;
+        w += v;
+        w
+    });
+    near(&moved.collect::<Vec<_>>(), &numbers(&found["steps"]["rates"]), 1e-6, "rates");
     let schedule = Schedule::inverse_time(0.5);
     let factors = [0.0, 1.0, 2.0, 3.0].map(|t| schedule.factor(t));
     near(&factors, &numbers(&found["decay"]), 1e-6, "decay");
+}
+
+/// Adam with ε = 2 added to √v before the bias correction, as the page about migration says of Keras.
+fn keras_adam() -> Vec<f64> {
+    let (mut w, mut m, mut v) = (1.0, 0.0, 0.0);
+    let step = |(t, gradient): (i32, f64)| {
+        m = 0.9 * m + 0.1 * gradient;
+        v = 0.999 * v + 0.001 * gradient * gradient;
+        let rate = 0.5 * (1.0 - 0.999f64.powi(t)).sqrt() / (1.0 - 0.9f64.powi(t));
+        w -= rate * m / (v.sqrt() + 2.0);
+        w
+    };
+    (1..).zip(GRADIENTS).map(step).collect()
 }
 
 #[test]
@@ -298,86 +326,4 @@ fn b20_tensorflow_fused_and_paddle_keep_statistics_as_we_say() {
         near(&course(BatchNormConvention::Onnx), &flat(&found["Onnx"]), 1e-6, "PaddlePaddle");
         near(&steps(&Adam::default()), &numbers(&found["steps"]["adam"]), 1e-6, "Adam");
     }
-}
-
-/// Keeps the loss of every step.
-struct Losses(Vec<f64>);
-
-impl Callback for Losses {
-    fn step(&mut self, session: &mut Session<'_>) -> Result<()> {
-        self.0.push(session.loss());
-        Ok(())
-    }
-}
-
-#[test]
-fn d17_tensorboards_reader_gets_back_what_was_logged() {
-    let directory = scratch("with_tensorboard");
-    let data = crate::common::blobs(128, 8, 4, 2.0);
-    let plan = Sequential::new().linear(8, 8).batch_norm().relu();
-    let plan = plan.residual(|body| body.linear(8, 8).relu()).linear(8, 4);
-    let mut model = plan.build(1).unwrap();
-    let mut board = TensorBoard::new(directory.join("board")).loss_every(1).histograms();
-    let mut losses = Losses(Vec::new());
-    let trainer = Trainer::new(Sgd::new(0.1)).epochs(3).batch_size(32);
-    let history =
-        trainer.fit_with(&mut model, &data, &data, &mut [&mut board, &mut losses]).unwrap();
-    drop(board);
-    // A second file of the same run, with values at the edges.
-    let mut file = EventFile::create(directory.join("board")).unwrap();
-    let own = [0.0, -1.5, 1e-30, 3e38];
-    for (step, value) in own.into_iter().enumerate() {
-        file.scalar("own", step as u64 * (1 << 40), value).unwrap();
-    }
-    file.flush().unwrap();
-
-    let Some(found) = ask("tensorboard", &directory) else { return };
-    let scalars = |tag: &str| flat(&found["scalars"][tag]);
-    let course = |values: &[f64], every: u64| -> Vec<f64> {
-        let step = |index: usize| ((index as u64 + 1) * every) as f64;
-        values.iter().enumerate().flat_map(|(i, &v)| [step(i), f64::from(v as f32)]).collect()
-    };
-    assert_eq!(scalars("loss/minibatch"), course(&losses.0, 1));
-    let by_epoch = |pick: fn(&tilewise_nn::Epoch) -> f64| -> Vec<f64> {
-        course(&history.epochs.iter().map(pick).collect::<Vec<f64>>(), 4)
-    };
-    assert_eq!(scalars("loss/training"), by_epoch(|epoch| epoch.train_loss));
-    assert_eq!(scalars("loss/validation"), by_epoch(|epoch| epoch.valid_loss));
-    assert_eq!(scalars("accuracy/validation"), by_epoch(|epoch| epoch.valid_accuracy));
-    assert_eq!(scalars("learning rate"), by_epoch(|_| 0.1));
-    let expected: Vec<f64> = own
-        .iter()
-        .enumerate()
-        .flat_map(|(i, &v)| [(i as u64 * (1 << 40)) as f64, f64::from(v as f32)])
-        .collect();
-    assert_eq!(scalars("own"), expected);
-    // The last of three histograms is that of the trained weights.
-    let histograms = found["histograms"]["layer 0 linear/weight"].as_array().unwrap();
-    let weights = model.layers().next().unwrap().parameters()[0].value.clone();
-    let weights: Vec<f64> = weights.into_iter().map(f64::from).collect();
-    let fold = |pick: fn(f64, f64) -> f64| weights.iter().copied().fold(weights[0], pick);
-    let squares: f64 = weights.iter().map(|w| w * w).sum();
-    let expected =
-        [12.0, fold(f64::min), fold(f64::max), 64.0, weights.iter().sum(), squares, 64.0];
-    assert_eq!(histograms.len(), 3);
-    assert_eq!(numbers(&histograms[2]), expected);
-    check_graph(&found["graph"], &model);
-}
-
-/// Layers, connections, sizes and numbers of weights.
-fn check_graph(graph: &Json, model: &Sequential) {
-    let summary = model.summary();
-    let nodes = graph.as_array().unwrap();
-    assert_eq!(nodes[0], serde_json::json!(["input", "Placeholder", [], [-1, 8], 0]));
-    assert_eq!(nodes.len(), 1 + summary.rows.len());
-    let name = |value: usize| nodes[value][0].clone();
-    for (node, row) in nodes[1..].iter().zip(&summary.rows) {
-        assert_eq!(node[0], row.name.replace(' ', "_"));
-        let reads: Vec<Json> = row.reads.iter().map(|&value| name(value)).collect();
-        assert_eq!(node[2], Json::from(reads), "{node}");
-        assert_eq!(node[3], serde_json::json!([-1, row.outputs]));
-        assert_eq!(node[4], row.parameters);
-    }
-    let adds = nodes.iter().filter(|node| node[2].as_array().unwrap().len() == 2).count();
-    assert_eq!((adds, &nodes[2][1]), (1, &Json::from("batch_norm")));
 }

@@ -318,7 +318,7 @@ fn bad_data_is_refused_before_anything_changes() {
     let labels = vec![0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2];
     let five = Dataset::new(good.features().clone(), labels, 5).unwrap();
     let error = refused(&trainer, &five);
-    assert_eq!(error, "training label of row 4: expected a class below 4, got 4");
+    assert_eq!(error, "training label of row 4: expected a class below 4 for 4 outputs, got 4");
 
     let none = good.select(&[]).unwrap();
     assert!(refused(&trainer, &none).contains("training data: expected at least one row"));

@@ -49,9 +49,9 @@ def torch_part(directory):
 
     torch.set_num_threads(1)
 
-    def network():
+    def network(bias=False):
         return nn.Sequential(
-            nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 5), nn.LayerNorm(5), nn.Tanh(), nn.Linear(5, 4)
+            nn.Linear(6, 8, bias=bias), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 5), nn.LayerNorm(5), nn.Tanh(), nn.Linear(5, 4)
         ).double()
 
     def images():
@@ -74,6 +74,7 @@ def torch_part(directory):
             "adamw": lambda p: torch.optim.AdamW(
                 [{"params": weights, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=0.01
             ),
+            "adamw_all": lambda p: torch.optim.AdamW(p),
         }[name](module.parameters())
         for _ in range(2):
             for rows in range(0, len(x), 8):
@@ -85,7 +86,7 @@ def torch_part(directory):
     data = np.load(directory / "data.npz")
     x, y = torch.from_numpy(data["x"]), torch.from_numpy(data["y"].ravel()).long()
     found = {"difference": {}, "logits": {}}
-    for name in ["sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw"]:
+    for name in ["sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw", "adamw_all"]:
         module = trained(name, x, y)
         state = module.state_dict()
         ours = load_file(directory / f"{name}.safetensors")
@@ -108,6 +109,14 @@ def torch_part(directory):
     np.savez(directory / "theirs.npz", **{name: value.numpy() for name, value in theirs.state_dict().items()})
     found["theirs"] = theirs.eval()(x).ravel().tolist()
 
+    # As the page about migration moves a bias that stands before batch normalisation.
+    biased = network(bias=True)
+    for _ in range(5):
+        biased(torch.randn(16, 6).double() * 3 + 1)
+    found["biased"] = biased.eval()(x).ravel().tolist()
+    state = biased.state_dict()
+    state["1.running_mean"] -= state.pop("0.bias")
+    save_file(state, directory / "biased.safetensors")
     pixels = torch.from_numpy(data["pixels"]).float()
     convolutional = images()
     convolutional.load_state_dict(load_file(directory / "images.safetensors"))
@@ -130,6 +139,7 @@ def torch_part(directory):
     weight = torch.empty(25, 12288)
     found["limits"] = {
         "XavierUniform": nn.init.xavier_uniform_(weight).abs().max().item(),
+        "TorchUniform": nn.Linear(12288, 25).weight.abs().max().item(),
         "HeUniform": nn.init.kaiming_uniform_(weight, nonlinearity="relu").abs().max().item(),
     }
     return found
@@ -139,11 +149,13 @@ def keras_part(_):
     import keras
     import numpy as np
 
-    def steps(optimizer):
+    def steps(optimizer, rates=()):
         weight = keras.Variable(np.ones(1, dtype=np.float32))
         course = []
         optimizer.build([weight])
-        for gradient in GRADIENTS:
+        for index, gradient in enumerate(GRADIENTS):
+            if rates:
+                optimizer.learning_rate = rates[index]
             optimizer.apply([keras.ops.convert_to_tensor(np.array([gradient], dtype=np.float32))])
             course.append(float(weight.numpy()[0]))
         return course
@@ -171,6 +183,9 @@ def keras_part(_):
             "nesterov": steps(optimizers.SGD(momentum=0.9, nesterov=True)),
             "rmsprop": steps(optimizers.RMSprop()),
             "adam": steps(optimizers.Adam()),
+            "rmsprop_place": steps(optimizers.RMSprop(learning_rate=0.5, epsilon=2.0)),
+            "adam_place": steps(optimizers.Adam(learning_rate=0.5, epsilon=2.0)),
+            "rates": steps(optimizers.SGD(momentum=0.9), rates=[0.1, 0.01, 0.1, 0.02]),
         },
         "decay": [float(decay(step)) for step in range(4)],
     }
