@@ -88,6 +88,7 @@ impl Caviar {
             }
         });
         bar.finish_and_clear();
+        study.flush()?;
         failed.into_inner().unwrap_or(Ok(()))
     }
 

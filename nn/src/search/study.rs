@@ -193,7 +193,13 @@ impl Study {
     /// # Errors
     /// If the journal cannot be written.
     pub fn tell(&self, trial: &Trial<'_>, outcome: Result<f64>) -> Result<()> {
-        trial.end(outcome)
+        trial.end(outcome)?;
+        self.flush()
+    }
+
+    /// Brings to the disk what waits for it.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.lock().storage.flush()
     }
 
     /// A trial of a dead worker, one that was asked for, or a new one below `limit`.

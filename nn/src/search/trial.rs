@@ -229,7 +229,7 @@ impl<'a> Trial<'a> {
         self.study.note(self.record.number, Need::Note, vec![op]).map(drop)
     }
 
-    /// Writes down how it ended.
+    /// Writes down how it ended; the next flush brings it to the disk.
     pub(crate) fn end(&self, outcome: Result<f64>) -> Result<()> {
         let last = self.record.reports.last_key_value();
         let (state, value, reason) = match outcome {
@@ -247,6 +247,6 @@ impl<'a> Trial<'a> {
             ops.push(Op::TrialAttr { trial: self.id, user: true, key, value });
         }
         ops.push(Op::State { trial: self.id, state, value, time: Some(time::now()) });
-        self.study.note(self.record.number, Need::Keep, ops).map(drop)
+        self.study.note(self.record.number, Need::End, ops).map(drop)
     }
 }

@@ -3,11 +3,25 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::lock::Lock;
 use super::op::Op;
 use crate::error::{Error, Result};
+
+/// Ends of trials that come faster than this share a call that brings them to the disk.
+const BURST: Duration = Duration::from_millis(100);
+
+/// When records must be on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// Together with whatever comes to the disk after them.
+    Later,
+    /// That, and no later than [`BURST`] after the last one that was, if anything is written then.
+    Soon,
+    /// When the call returns.
+    Now,
+}
 
 /// A journal and how far it was read.
 #[derive(Debug)]
@@ -17,6 +31,9 @@ pub(crate) struct Journal {
     /// Bytes of complete lines that were read.
     offset: u64,
     lines: u64,
+    /// When records were last brought to the disk, and whether some wait for that.
+    synced: Instant,
+    due: bool,
 }
 
 impl Journal {
@@ -27,7 +44,8 @@ impl Journal {
             std::fs::create_dir_all(parent).map_err(named)?;
         }
         OpenOptions::new().append(true).create(true).open(path).map_err(named)?;
-        Ok(Self { path: path.to_owned(), grace, offset: 0, lines: 0 })
+        let synced = Instant::now();
+        Ok(Self { path: path.to_owned(), grace, offset: 0, lines: 0, synced, due: false })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -72,8 +90,8 @@ impl Journal {
     }
 
     /// Adds records. The caller holds the lock and has read everything before. What a dead writer left
-    /// of a line is cut off first; nobody has read it. With `sync`, they are on the disk afterwards.
-    pub(crate) fn append(&self, worker: &str, ops: &[Op], sync: bool) -> Result<()> {
+    /// of a line is cut off first; nobody has read it.
+    pub(crate) fn append(&mut self, worker: &str, ops: &[Op], flush: Flush) -> Result<()> {
         let named = |error| Error::io(&self.path, error);
         let mut lines = String::new();
         for op in ops {
@@ -85,6 +103,65 @@ impl Journal {
             file.set_len(self.offset).map_err(named)?;
         }
         file.write_all(lines.as_bytes()).map_err(named)?;
-        if sync { file.sync_data().map_err(named) } else { Ok(()) }
+        self.due |= flush == Flush::Soon;
+        if flush == Flush::Now || (self.due && self.synced.elapsed() >= BURST) {
+            self.settle(&file)?;
+        }
+        Ok(())
+    }
+
+    /// Brings to the disk what waits for it.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if !self.due {
+            return Ok(());
+        }
+        let file = OpenOptions::new().append(true).open(&self.path);
+        self.settle(&file.map_err(|error| Error::io(&self.path, error))?)
+    }
+
+    fn settle(&mut self, file: &File) -> Result<()> {
+        file.sync_data().map_err(|error| Error::io(&self.path, error))?;
+        (self.synced, self.due) = (Instant::now(), false);
+        Ok(())
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // The system does it later where this fails, and nobody is left to be told.
+        let _ = self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a17_ends_that_come_fast_share_a_flush_and_none_is_left_out() {
+        let path = std::env::temp_dir().join(format!("tilewise-flush-{}", std::process::id()));
+        let mut journal = Journal::open(&path, Duration::from_secs(1)).unwrap();
+        // The clock is put where it is wanted: a busy machine may stop anywhere.
+        let (early, late) = (Instant::now() + 36_000 * BURST, Instant::now() - BURST);
+        let mut add = |synced: Instant, flush| {
+            journal.synced = synced;
+            journal.append("w", &[Op::Discard], flush).unwrap();
+            journal.read(|_| ()).unwrap();
+            journal.due
+        };
+        assert!(!add(late, Flush::Later), "nothing waits for a beginning");
+        assert!(
+            add(early, Flush::Soon) && add(early, Flush::Later),
+            "within the burst an end waits"
+        );
+        assert!(!add(late, Flush::Later), "after it, any record takes it along");
+        assert!(!add(late, Flush::Soon), "and an end that comes alone waits for nothing");
+        assert!(add(early, Flush::Soon) && !add(early, Flush::Now));
+        assert!(add(early, Flush::Soon));
+        journal.flush().unwrap();
+        assert!(!journal.due);
+        drop(journal);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 8);
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use journal::Journal;
+use journal::{Flush, Journal};
 pub(crate) use op::Op;
 pub(crate) use replay::{Event, Replay, StudyState};
 #[cfg(feature = "grpc")]
@@ -41,9 +41,12 @@ pub(crate) fn unique() -> String {
 pub(crate) enum Need {
     /// To be seen by others soon.
     Note,
+    /// To be on the disk with the next flush.
+    End,
     /// To be on the disk when it is done.
     Keep,
-    /// That, and that nobody else decides anything at the same time.
+    /// That nobody else decides anything at the same time. A trial that has begun need not be on the
+    /// disk: what comes later brings it there, and if nothing does, it begins again with the same draws.
     Decide,
 }
 
@@ -162,6 +165,14 @@ impl Storage {
         Ok(())
     }
 
+    /// Brings to the disk what waits for it.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        match &mut self.place {
+            Place::File(journal, _) => journal.flush(),
+            _ => Ok(()),
+        }
+    }
+
     #[cfg_attr(not(feature = "grpc"), expect(unused_variables, reason = "for services"))]
     fn lock(&self, need: Need) -> Result<Option<Held>> {
         match &self.place {
@@ -200,7 +211,12 @@ impl Storage {
                 written.events.extend(events);
             }
             Place::File(journal, worker) => {
-                journal.append(&worker.id, &ops, need != Need::Note)?;
+                let flush = match need {
+                    Need::Note | Need::Decide => Flush::Later,
+                    Need::End => Flush::Soon,
+                    Need::Keep => Flush::Now,
+                };
+                journal.append(&worker.id, &ops, flush)?;
                 // What the file says is what happened, also to ourselves.
                 written.events.extend(self.sync()?);
             }
