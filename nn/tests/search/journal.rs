@@ -286,3 +286,41 @@ fn a17_optuna_and_we_work_on_one_study() {
         }
     }
 }
+
+#[test]
+#[ignore = "needs a Python with optuna-dashboard: its path in TILEWISE_OPTUNA_PYTHON"]
+fn a17_the_dashboard_shows_our_study() {
+    let python = std::env::var("TILEWISE_OPTUNA_PYTHON").expect("TILEWISE_OPTUNA_PYTHON is set");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/search/with_dashboard.py");
+    let scratch = Scratch::new("dashboard");
+    let path = scratch.file("study.journal");
+    let study = study(&path);
+    run(&study, 30, 2, |trial| match trial.number() {
+        7 => Ok(f64::NAN),
+        8 => Err(tilewise_nn::Error::Pruned { step: 1 }),
+        _ => everything(trial),
+    });
+    let output = std::process::Command::new(python).arg(script).arg(&path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let studies: serde_json::Value = lines.next().unwrap();
+    assert_eq!((&studies[0]["study_name"], studies.as_array().unwrap().len()), (&"test".into(), 1));
+    let theirs: Vec<serde_json::Value> = lines.collect();
+    let ours = study.trials().unwrap();
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        let state = match ours.state {
+            State::Complete => "Complete",
+            State::Pruned => "Pruned",
+            _ => "Fail",
+        };
+        assert_eq!((&theirs["number"], &theirs["state"]), (&ours.number.into(), &state.into()));
+        assert_eq!(theirs["values"][0].as_f64(), ours.value, "{theirs}");
+        let reports = theirs["intermediate_values"].as_array().map_or(0, Vec::len);
+        assert_eq!(
+            (reports, theirs["params"].as_array().unwrap().len()),
+            (ours.reports.len(), ours.params.len())
+        );
+    }
+}
