@@ -154,3 +154,81 @@ fn a16_ten_thousand_trials_are_reported_in_seconds() {
     let size = std::fs::metadata(&path).unwrap().len();
     assert!(size < 8 << 20, "{size}");
 }
+
+/// A study with all that a report can hold.
+fn full(name: &str) -> Study {
+    let study = Study::minimize(name).seed(5).open().unwrap();
+    run(&study, 80, 1, |trial| {
+        let loss = parabola(trial)?;
+        let beta = trial.one_minus_log("beta", 0.9, 0.999)?;
+        let units = trial.log_int("hidden_units", 16, 4096)?;
+        let kind = *trial.choice("kind", &["relu", "leaky relu", "sigmoid"])?;
+        for step in 1..=9 {
+            trial.report(step, loss + 1.0 / step as f64)?;
+        }
+        match trial.number() % 20 {
+            7 => Err(Error::failed("the loss left the finite numbers")),
+            8 => Ok(1e30),
+            _ => Ok(loss + (beta - 0.97).abs() + 1e-4 * units as f64 + kind.len() as f64 * 1e-2),
+        }
+    });
+    study
+}
+
+#[test]
+#[ignore = "needs Chromium and a Python with playwright: its path in TILEWISE_BROWSER_PYTHON"]
+fn a16_a_browser_shows_reports_light_and_dark_narrow_and_wide() {
+    let python = std::env::var("TILEWISE_BROWSER_PYTHON").expect("TILEWISE_BROWSER_PYTHON is set");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/search/with_browser.py");
+    let scratch = Scratch::new("browser");
+    let path = scratch.file("report.html");
+    full("all that a report can hold").save_html(&path).unwrap();
+    let look = || {
+        let pictures = std::env::var_os("TILEWISE_BROWSER_PICTURES");
+        let output =
+            std::process::Command::new(&python).arg(script).arg(&path).args(pictures).output();
+        let output = output.unwrap();
+        println!("{}", String::from_utf8_lossy(&output.stdout));
+        output.status.success()
+    };
+    assert!(look());
+    // It notices what is wrong.
+    let html = std::fs::read_to_string(&path).unwrap();
+    for (right, wrong) in [
+        ("max-width:980px", "width:2000px"),
+        ("color-scheme:light dark", "color-scheme:light"),
+        ("fill:currentColor", "fill:#888"),
+        ("font:11px", "font:40px"),
+    ] {
+        assert!(html.contains(right));
+        std::fs::write(&path, html.replace(right, wrong)).unwrap();
+        assert!(!look(), "{wrong}");
+    }
+}
+
+#[test]
+fn a14_batch_normalisation_widens_the_range_of_learning_rates() {
+    use tilewise_nn::prelude::*;
+    use tilewise_nn::search::{Grid, Space};
+    let data: Dataset = digits().unwrap();
+    let (train, valid) = data.stratified_split(360, 1).unwrap();
+    let trained = |normalised: bool| {
+        let space = Space::new().log("alpha", 1e-4, 1e3).unwrap();
+        let sampler = Grid::new(space, 22).unwrap();
+        let study = Study::maximize("robust").sampler(sampler).open().unwrap();
+        run(&study, 22, 2, |trial| {
+            let layers = Sequential::new().linear(64, 64);
+            let layers = if normalised { layers.batch_norm() } else { layers }.relu();
+            let layers = layers.linear(64, 64);
+            let layers = if normalised { layers.batch_norm() } else { layers }.relu();
+            let mut model = layers.linear(64, 10).build(1)?;
+            let alpha = trial.log("alpha", 1e-4, 1e3)?;
+            let trainer = Trainer::new(Sgd::new(alpha)).epochs(5).batch_size(32);
+            trainer.drop_last(true).seed(1).progress(false).fit(&mut model, &train, &valid)?;
+            Ok(model.evaluate(&valid)?.accuracy)
+        });
+        study.look(|history| history.ranked().filter(|t| t.value > Some(0.9)).count()).unwrap()
+    };
+    let (with, without) = (trained(true), trained(false));
+    assert!(with > without && without > 0, "{with} and {without} of 22 learning rates train");
+}

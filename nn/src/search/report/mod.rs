@@ -27,8 +27,9 @@ h1,h2{font-weight:600}h2{margin-top:1.6em;font-size:1.15em}\
 svg{width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:currentColor}\
 svg .label{font-weight:600}.frame,.axis{fill:none;stroke:#8888}\
 table{border-collapse:collapse}td,th{padding:.2em .7em;border-bottom:1px solid #8884;\
-text-align:left;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}\
-.scroll{overflow-x:auto}.bars{width:100%}.bar{width:70%}\
+text-align:left;font-variant-numeric:tabular-nums;overflow-wrap:break-word}\
+.scroll{overflow-x:auto}.bars{width:100%}.bar{width:40%}.bars td{white-space:nowrap}\
+.bars td:first-child{white-space:normal;overflow-wrap:anywhere}\
 .bar span{display:block;height:.8em;background:#145ac8;border-radius:2px}\
 .note{opacity:.75}";
 

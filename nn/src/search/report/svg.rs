@@ -7,7 +7,8 @@ use crate::search::distribution::{Choice, Distribution, Value};
 /// The drawing's size and the frame within it.
 pub(in crate::search) const WIDTH: f64 = 460.0;
 pub(in crate::search) const HEIGHT: f64 = 280.0;
-const LEFT: f64 = 62.0;
+/// For ticks such as `-5.00e-29` beside the label.
+const LEFT: f64 = 72.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
