@@ -32,6 +32,7 @@ pub mod metrics;
 mod model;
 pub mod optim;
 mod plot;
+mod portable;
 pub mod random;
 pub mod search;
 mod train;

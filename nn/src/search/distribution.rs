@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::search::portable::{exp, ln};
+use crate::portable::{exp, ln};
 
 /// Integers beyond this have no `f64` of their own, and journals keep parameters as `f64`.
 const MAX_INT: i64 = 1 << 53;
@@ -232,7 +232,7 @@ impl Distribution {
     }
 
     /// The ends of the continuous scale: values, logarithms, or logarithms of `1 - x`.
-    fn ends(&self) -> (f64, f64) {
+    pub(crate) fn ends(&self) -> (f64, f64) {
         match *self {
             Self::Float { low, high, log: true, .. } => (ln(low), ln(high)),
             Self::Float { low, high, .. } => (low, high),
@@ -278,7 +278,12 @@ impl Distribution {
     /// Where a kept value lies on the scale, in `[0, 1]`; the middle of its cell where values are
     /// apart, and one half where there is only one.
     pub fn position(&self, kept: f64) -> f64 {
-        let (start, end) = match (self.cells(), self) {
+        self.position_between(kept, self.ends())
+    }
+
+    /// The same with the [`ends`](Self::ends) of the scale, whose logarithms take as long as all else.
+    pub(crate) fn position_between(&self, kept: f64, (start, end): (f64, f64)) -> f64 {
+        match (self.cells(), self) {
             (Some(cells), Self::Float { low, step: Some(step), .. }) => {
                 return (((kept - low) / step).round() + 0.5) / cells as f64;
             }
@@ -286,8 +291,8 @@ impl Distribution {
                 return ((kept - *low as f64) / *step as f64 + 0.5) / cells as f64;
             }
             (Some(cells), _) => return (kept + 0.5) / cells as f64,
-            (None, _) => self.ends(),
-        };
+            (None, _) => {}
+        }
         let at = match self {
             Self::Float { log: false, .. } => kept,
             _ => ln(kept),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::portable::exp;
 use crate::search::distribution::Distribution;
 use crate::search::history::History;
-use crate::search::portable::exp;
 use crate::search::record::{State, TrialRecord};
 
 /// Cells along a scale on which densities are compared.

@@ -33,7 +33,6 @@ mod importance;
 mod origin;
 mod panda;
 mod population;
-mod portable;
 mod pruner;
 mod record;
 mod report;

@@ -1,5 +1,5 @@
 //! Elementary functions that every CPU and system rounds alike, so that a seed means the same trials
-//! everywhere: correctly rounded `f64` arithmetic in a fixed order.
+//! and the same weights everywhere: correctly rounded `f64` arithmetic in a fixed order.
 
 use std::f64::consts::{LN_2, LOG2_E, SQRT_2};
 
@@ -7,7 +7,7 @@ use std::f64::consts::{LN_2, LOG2_E, SQRT_2};
 /// with `m` in [√½, √2).
 pub(crate) fn ln(x: f64) -> f64 {
     if !(x >= f64::MIN_POSITIVE && x.is_finite()) {
-        // Zero, infinity, NaN and the subnormal, which no scale here uses.
+        // Zero, infinity, NaN and the subnormal, which nobody here uses.
         return x.ln();
     }
     let bits = x.to_bits();
@@ -44,7 +44,9 @@ pub(crate) fn exp(x: f64) -> f64 {
     // ln 2 in two parts, of which the first has 21 bits of zeros to its right: k times it is exact.
     const HIGH: f64 = 0.693_147_180_369_123_8;
     const LOW: f64 = 1.908_214_929_270_587_7e-10;
-    let k = (x * LOG2_E).round();
+    // Above 2^52 there are no fractions: two additions round, without a call of the system's function.
+    const WHOLE: f64 = 1.5 * (1u64 << 52) as f64;
+    let k = (x * LOG2_E + WHOLE) - WHOLE;
     let r = (x - k * HIGH) - k * LOW;
     let series = INVERSE_FACTORIALS.iter().rev().fold(0.0, |sum, term| sum * r + term);
     series * f64::from_bits(((1023 + k as i64) as u64) << 52)
