@@ -37,6 +37,8 @@ fn cases_are_found_by_their_ids() {
         "batch_norm/f32/512x1024-relu",
         "batch_norm_backward/f32/32x64x56x56-nchw-relu",
         "batch_norm_inference/f64/64x56x56x64-nhwc",
+        "batch_norm/bf16/4096x1024",
+        "batch_norm_backward/f16/64x56x56x64-nhwc-add-relu",
         "softmax/f32/64x128256",
         "cross_entropy/f32/512x32000",
         "cross_entropy_loss/f32/1024x50",

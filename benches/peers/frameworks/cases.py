@@ -76,7 +76,8 @@ class Case:
         ranks: tuple[int, ...] = (2,)
         if self.op in NORMALISATIONS:
             layouts: tuple[tuple[str, ...], ...] = ((), ("nhwc",), ("nchw",))
-            suffixes = (*layouts, *((*layout, "relu") for layout in layouts))
+            endings: tuple[tuple[str, ...], ...] = ((), ("relu",), ("add", "relu"))
+            suffixes = tuple(layout + ending for layout in layouts for ending in endings)
             ranks = (2,) if self.layout == "rows" else (4,)
         elif self.op in PRODUCTS:
             suffixes = ((), ("tn",), ("nt",), ("tt",))

@@ -101,9 +101,9 @@ enum What {
 enum Dtype {
     F32,
     F64,
-    /// Matrix products only
+    /// Matrix products and batches that are stored so
     Bf16,
-    /// Matrix products only
+    /// Matrix products and batches that are stored so
     F16,
 }
 

@@ -3,8 +3,8 @@
 use std::any::Any;
 
 use tilewise_kernels::{
-    Activation, Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads,
-    BatchNormInference, BatchStats, Exec, Float, Result, Running, naive,
+    Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads, BatchNormInference,
+    BatchStats, Exec, Float, Result, Running, Storage, naive,
 };
 
 use crate::case::{Case, Implementation, Work, Workload};
@@ -20,8 +20,9 @@ enum Pass {
     Inference,
 }
 
-/// All passes on minibatches of rows, and on images of both layouts.
-pub fn cases<T: Float>() -> Vec<Case> {
+/// All passes on minibatches of rows, and on images of both layouts; as a residual block has them, on
+/// some. Elements are stored as `E`.
+pub fn cases<T: Float, E: Storage<T>>() -> Vec<Case> {
     let images = |dims: Result<BatchNormDims>| dims.expect("a size that fits");
     let shapes = [
         ("128x10", BatchNormDims::rows(128, 10)),
@@ -31,20 +32,32 @@ pub fn cases<T: Float>() -> Vec<Case> {
         ("64x56x56x64-nhwc", images(BatchNormDims::nhwc(64, 56, 56, 64))),
         ("32x64x56x56-nchw", images(BatchNormDims::nchw(32, 64, 56, 56))),
     ];
-    let plain = shapes.into_iter().map(|(shape, dims)| (shape.to_owned(), dims, false));
-    let fused = shapes.into_iter().map(|(shape, dims)| (format!("{shape}-relu"), dims, true));
-    let variants: Vec<_> = plain.chain(fused).collect();
+    let named = |ending: &'static str, after: After, from: usize| {
+        let name = move |(shape, dims)| (format!("{shape}{ending}"), dims, after);
+        shapes.into_iter().skip(from).map(name)
+    };
+    let [relu, add] = [After { relu: true, add: false }, After { relu: true, add: true }];
+    let plain = named("", After { relu: false, add: false }, 0);
+    let variants: Vec<_> =
+        plain.chain(named("-relu", relu, 0)).chain(named("-add-relu", add, 2)).collect();
     let on = |pass: Pass| {
-        variants.iter().map(move |(shape, dims, relu)| {
-            let (dims, relu) = (*dims, *relu);
+        variants.iter().map(move |(shape, dims, after)| {
+            let (dims, after) = (*dims, *after);
             let count = dims.outer * dims.channels * dims.inner;
-            let id = format!("{}/{}/{shape}", pass.op(), T::NAME);
-            let work = Work::values::<T>(pass.values() * count);
-            Case::new(id, work, move || Batch::<T>::new(pass, dims, relu))
-                .counting(pass.flops(relu) * count)
+            let id = format!("{}/{}/{shape}", pass.op(), E::STORED);
+            let work = Work::values::<E>(pass.values(after) * count);
+            Case::new(id, work, move || Batch::<T, E>::new(pass, dims, after))
+                .counting(pass.flops(after) * count)
         })
     };
     [Pass::Forward, Pass::Backward, Pass::Inference].into_iter().flat_map(on).collect()
+}
+
+/// What follows the normalisation.
+#[derive(Clone, Copy)]
+struct After {
+    relu: bool,
+    add: bool,
 }
 
 impl Pass {
@@ -57,14 +70,18 @@ impl Pass {
     }
 
     /// Values read and written per element.
-    fn values(self) -> usize {
-        if let Self::Backward = self { 3 } else { 2 }
+    fn values(self, after: After) -> usize {
+        match (self, after.add) {
+            (Self::Backward, true) => 5,
+            (Self::Backward, false) | (_, true) => 3,
+            (_, false) => 2,
+        }
     }
 
     /// Operations per element.
-    fn flops(self, relu: bool) -> usize {
-        let relu = usize::from(relu);
-        match self {
+    fn flops(self, after: After) -> usize {
+        let (relu, add) = (usize::from(after.relu), usize::from(after.add));
+        add + match self {
             // A sum, a difference and a sum of squares, then a multiply-add with the channel's factors.
             Self::Forward => 6 + relu,
             // Σ dy and Σ dy (x - mean), then dx from dy and x by two multiply-adds; the ReLU's side
@@ -75,19 +92,23 @@ impl Pass {
     }
 }
 
-struct Batch<T> {
+struct Batch<T, E> {
     pass: Pass,
     dims: BatchNormDims,
-    relu: bool,
-    x: Vec<T>,
-    dy: Vec<T>,
+    after: After,
+    x: Vec<E>,
+    dy: Vec<E>,
+    /// What is added; empty where nothing is.
+    residual: Vec<E>,
     gamma: Vec<T>,
     beta: Vec<T>,
     stats: BatchStats<T>,
     /// `y` or `dx`.
-    out: Vec<T>,
+    out: Vec<E>,
+    /// The residual's gradient.
+    dresidual: Vec<E>,
     /// What the naive twin has before its ReLU, and the gradient there; empty where there is none.
-    before: Vec<T>,
+    before: Vec<E>,
     dgamma: Vec<T>,
     dbeta: Vec<T>,
     /// For who takes only memory of his own, and whether the last call computed there.
@@ -95,21 +116,29 @@ struct Batch<T> {
     apart: bool,
 }
 
-impl<T: Float> Batch<T> {
-    fn new(pass: Pass, dims: BatchNormDims, relu: bool) -> Self {
+impl<T: Float, E: Storage<T>> Batch<T, E> {
+    fn new(pass: Pass, dims: BatchNormDims, after: After) -> Self {
         let (len, channels) = (dims.outer * dims.channels * dims.inner, dims.channels);
         let mut random = Random::new(1);
+        let mut stored = |len: usize, low: f64, high: f64| -> Vec<E> {
+            random.uniform(len, low, high).into_iter().map(E::narrow).collect()
+        };
+        let added = if after.add { len } else { 0 };
+        let (x, dy) = (stored(len, -1.0, 3.0), stored(len, -1.0, 1.0));
+        let residual = stored(added, -1.0, 1.0);
         let mut batch = Self {
             pass: Pass::Forward,
             dims,
-            relu,
-            x: random.uniform(len, -1.0, 3.0),
-            dy: random.uniform(len, -1.0, 1.0),
+            after,
+            x,
+            dy,
+            residual,
             gamma: random.uniform(channels, 0.5, 1.5),
             beta: random.uniform(channels, -0.5, 0.5),
             stats: BatchStats::new(channels),
-            out: vec![T::ZERO; len],
-            before: vec![T::ZERO; if relu { len } else { 0 }],
+            out: vec![E::default(); len],
+            dresidual: vec![E::default(); added],
+            before: vec![E::default(); if after.relu { len } else { 0 }],
             dgamma: vec![T::ZERO; channels],
             dbeta: vec![T::ZERO; channels],
             owned: None,
@@ -120,40 +149,55 @@ impl<T: Float> Batch<T> {
         batch.pass = pass;
         // Where the input of a ReLU is within rounding of zero, it may be on for one and off for
         // another: no gradient comes from there, so that both sides give the same.
-        let unsure = |y: &T| y.abs() < T::from_f64(1e-5);
-        let pairs = batch.before.iter().zip(&mut batch.dy);
-        pairs.filter(|(y, _)| unsure(y)).for_each(|(_, dy)| *dy = T::ZERO);
+        let near = Self::unit().max(1e-5);
+        let residual = batch.residual.iter().map(|r| r.widen()).chain(std::iter::repeat(T::ZERO));
+        for ((y, r), dy) in batch.before.iter().zip(residual).zip(&mut batch.dy) {
+            if (y.widen() + r).abs() < T::from_f64(near) {
+                *dy = E::default();
+            }
+        }
         batch
     }
 
+    /// The rounding of a stored value of at most 8.
+    fn unit() -> f64 {
+        if size_of::<E>() < size_of::<T>() { 8.0 / 256.0 } else { T::EPSILON.to_f64() }
+    }
+
     fn fast(&mut self, exec: Exec) -> Result<()> {
-        let Self { pass, dims, relu, x, dy, gamma, beta, stats, out, dgamma, dbeta, .. } = self;
-        let (affine, epsilon, relu) = (Affine { gamma, beta }, T::from_f64(EPSILON), *relu);
+        let Self { pass, dims, after, x, dy, residual, gamma, beta, stats, .. } = self;
+        let Self { out, dresidual, dgamma, dbeta, .. } = self;
+        let (affine, epsilon, After { relu, add }) =
+            (Affine { gamma, beta }, T::from_f64(EPSILON), *after);
         match pass {
             Pass::Forward => {
-                let op = BatchNormForward::new(x, *dims, affine, epsilon)?;
-                op.relu(relu).run(out, stats, exec)
+                let op = BatchNormForward::new(x, *dims, affine, epsilon)?.relu(relu);
+                let op = if add { op.residual(residual) } else { op };
+                op.run(out, stats, exec)
             }
             Pass::Backward => {
                 let grads = BatchNormGrads { dx: out, dgamma, dbeta };
-                BatchNormBackward::new(x, *dims, affine, stats)?.relu(relu).run(dy, grads, exec)
+                let op = BatchNormBackward::new(x, *dims, affine, stats)?.relu(relu);
+                let op = if add { op.residual(residual, dresidual) } else { op };
+                op.run(dy, grads, exec)
             }
             Pass::Inference => {
                 let running = Running { mean: &stats.mean, var: &stats.var };
-                let op = BatchNormInference::new(x, *dims, affine, running, epsilon)?;
-                op.relu(relu).run(out, exec)
+                let op = BatchNormInference::new(x, *dims, affine, running, epsilon)?.relu(relu);
+                let op = if add { op.residual(residual) } else { op };
+                op.run(out, exec)
             }
         }
     }
 
     /// Other people know `f32` only.
     fn theirs(&mut self, peer: Peer, threads: usize) {
-        let own = (self as &mut dyn Any).downcast_mut::<Batch<f32>>().expect("a case in f32");
+        let own = (self as &mut dyn Any).downcast_mut::<Batch<f32, f32>>().expect("a case in f32");
         let Batch {
-            pass, dims, relu, x, dy, gamma, beta, stats, out, dgamma, dbeta, owned, ..
+            pass, dims, after, x, dy, gamma, beta, stats, out, dgamma, dbeta, owned, ..
         } = own;
         let epsilon = EPSILON as f32;
-        let batch = peers::Batch { x, dims: *dims, gamma, beta, epsilon, relu: *relu };
+        let batch = peers::Batch { x, dims: *dims, gamma, beta, epsilon, relu: after.relu };
         if peer.owns_memory() {
             return owned.get_or_insert_with(|| peers::own_batch_norm(peer, &batch)).run();
         }
@@ -175,36 +219,40 @@ impl<T: Float> Batch<T> {
     }
 
     fn naive(&mut self) {
-        let Self {
-            pass, dims, relu, x, dy, gamma, beta, stats, out, before, dgamma, dbeta, ..
-        } = self;
+        let Self { pass, dims, after, x, dy, residual, gamma, beta, stats, .. } = self;
+        let Self { out, before, dresidual, dgamma, dbeta, .. } = self;
+        let After { relu, add } = *after;
         let (affine, epsilon) = (Affine { gamma, beta }, T::from_f64(EPSILON));
         let running = || Running { mean: &stats.mean, var: &stats.var };
         // The twin knows no ReLU: one follows it, or comes before it on the way back.
-        let to = if *relu { &mut *before } else { &mut *out };
+        let none = vec![E::default(); if relu && !add { x.len() } else { 0 }];
+        let residual = if add { &*residual } else { &none };
+        let to = if relu { &mut *before } else { &mut *out };
         match pass {
             Pass::Forward => naive::batch_norm_forward(x, *dims, affine, epsilon, to, stats),
             Pass::Inference => {
                 naive::batch_norm_inference(x, *dims, affine, running(), epsilon, to);
             }
             Pass::Backward => {
-                if *relu {
+                if relu {
                     // What inference computes with the batch's own statistics is the forward output.
                     naive::batch_norm_inference(x, *dims, affine, running(), epsilon, out);
-                    naive::activate_backward(Activation::Relu, out, dy, before);
+                    naive::add_residual_backward([&**out, residual], relu, dy, before);
+                    let len = dresidual.len();
+                    dresidual.clone_from_slice(&before[..len]);
                 }
-                let dy = if *relu { before } else { dy };
+                let dy = if relu { before } else { dy };
                 let grads = BatchNormGrads { dx: out, dgamma, dbeta };
                 return naive::batch_norm_backward(x, *dims, affine, stats, dy, grads);
             }
         }
-        if *relu {
-            naive::activate(Activation::Relu, before, out);
+        if relu {
+            naive::add_residual(before, residual, relu, out);
         }
     }
 }
 
-impl<T: Float> Workload for Batch<T> {
+impl<T: Float, E: Storage<T>> Workload for Batch<T, E> {
     fn run(&mut self, by: Implementation) {
         self.apart = by.owns_memory();
         match (by.exec(), by.peer()) {
@@ -216,7 +264,8 @@ impl<T: Float> Workload for Batch<T> {
 
     /// Whoever writes nothing must not pass for the one before. (Nobody else writes `inv_std`.)
     fn reset(&mut self) {
-        self.out.fill(T::NAN);
+        self.out.fill(E::narrow(T::NAN));
+        self.dresidual.fill(E::narrow(T::NAN));
         match self.pass {
             Pass::Forward => {
                 self.stats.mean.fill(T::NAN);
@@ -234,9 +283,12 @@ impl<T: Float> Workload for Batch<T> {
         let mut all = Vec::new();
         match &self.owned {
             Some(owned) if self.apart => all.extend(owned.outputs()),
-            _ => [&self.out, &self.stats.mean, &self.stats.var]
-                .into_iter()
-                .for_each(|values| append(values, &mut all)),
+            _ => {
+                let stored = self.out.iter().chain(&self.dresidual);
+                all.extend(stored.map(|value| value.widen().to_f64()));
+                append(&self.stats.mean, &mut all);
+                append(&self.stats.var, &mut all);
+            }
         }
         for values in [&self.stats.inv_std, &self.dgamma, &self.dbeta] {
             append(values, &mut all);
@@ -244,8 +296,9 @@ impl<T: Float> Workload for Batch<T> {
         all
     }
 
-    /// Sums of as many terms of size 1 as a channel has values.
+    /// Sums of as many terms of size 1 as a channel has values, and the rounding of what is stored.
     fn tolerance(&self) -> f64 {
-        (self.dims.outer * self.dims.inner + 64) as f64 * T::EPSILON.to_f64()
+        let sums = (self.dims.outer * self.dims.inner + 64) as f64 * T::EPSILON.to_f64();
+        sums + if size_of::<E>() < size_of::<T>() { Self::unit() / 4.0 } else { 0.0 }
     }
 }

@@ -18,7 +18,7 @@ pub mod softmax;
 pub mod training_step;
 pub mod vector_math;
 
-use tilewise_kernels::{MatMut, MatRef, bf16, f16};
+use tilewise_kernels::{MatMut, MatRef, Storage, bf16, f16};
 
 use crate::case::Case;
 use crate::peers;
@@ -63,9 +63,9 @@ pub enum Dtype {
     F32,
     /// 64 bits.
     F64,
-    /// The upper half of `f32`. Only matrix products, which give `f32`.
+    /// The upper half of `f32`: matrix products, which give `f32`, and batches that are stored so.
     Bf16,
-    /// IEEE half precision. Only matrix products, which give `f32`.
+    /// IEEE half precision, of the same.
     F16,
 }
 
@@ -99,9 +99,18 @@ impl Family {
         let rest = match dtype {
             Dtype::F32 => self.of::<f32>(),
             Dtype::F64 => self.of::<f64>(),
-            Dtype::Bf16 | Dtype::F16 => Vec::new(),
+            Dtype::Bf16 => self.stored::<bf16>(),
+            Dtype::F16 => self.stored::<f16>(),
         };
         products.into_iter().chain(rest).collect()
+    }
+
+    /// Of buffers that only store halves.
+    fn stored<E: Storage<f32>>(self) -> Vec<Case> {
+        match self {
+            Self::BatchNorm => batch_norm::cases::<f32, E>(),
+            _ => Vec::new(),
+        }
     }
 
     fn of<T: peers::Element + optimizer::Kept<T>>(self) -> Vec<Case> {
@@ -109,7 +118,7 @@ impl Family {
             Self::Gemm => gemm_batched::cases::<T>(),
             Self::BatchNorm => {
                 let rows = layer_norm::cases::<T>();
-                batch_norm::cases::<T>().into_iter().chain(rows).collect()
+                batch_norm::cases::<T, T>().into_iter().chain(rows).collect()
             }
             Self::CrossEntropy => {
                 let linear = linear_cross_entropy::cases::<T>();

@@ -249,7 +249,13 @@ impl<T: Float> Stored<'_, T> {
 
     /// Writes the partial results of `width` columns from `col` on.
     #[inline(always)]
-    fn keep<P: Rows<T>>(&self, first: usize, col: usize, width: usize, sums: &BlockSums<P, T>) {
+    fn keep<P: Rows<Element = T>>(
+        &self,
+        first: usize,
+        col: usize,
+        width: usize,
+        sums: &BlockSums<P, T>,
+    ) {
         let Self { partials, at, .. } = self;
         let place = first / BLOCK_ROWS * partials.shape[1] + at[1] + col;
         for c in 0..width {
@@ -303,7 +309,9 @@ struct Part<T> {
     width: usize,
 }
 
-impl<T> Rows<T> for Part<T> {
+impl<T> Rows for Part<T> {
+    type Element = T;
+
     #[inline(always)]
     fn rows(&self) -> usize {
         self.rows

@@ -19,7 +19,10 @@ mod softmax;
 mod vector_math;
 
 pub use activation::{activate, activate_backward, activate_backward_from_input};
-pub use batch_norm::{batch_norm_backward, batch_norm_forward, batch_norm_inference};
+pub use batch_norm::{
+    add_residual, add_residual_backward, batch_norm_backward, batch_norm_forward,
+    batch_norm_inference,
+};
 pub use convert::{Number, convert};
 pub use cross_entropy::{
     CrossEntropyOptions, linear_cross_entropy, sigmoid_cross_entropy, softmax_cross_entropy,

@@ -17,11 +17,6 @@ use crate::view::{MatMut, MatRef};
 pub struct Table<T> {
     pub(super) activate: fn(Activate<'_, T>, Exec) -> Result<()>,
     pub(super) activate_backward: fn(ActivateBackward<'_, T>, Exec) -> Result<()>,
-    pub(super) batch_norm_forward:
-        fn(BatchNormForward<'_, T>, &mut [T], &mut BatchStats<T>, Exec) -> Result<()>,
-    pub(super) batch_norm_backward:
-        fn(BatchNormBackward<'_, T>, &[T], BatchNormGrads<'_, T>, Exec) -> Result<()>,
-    pub(super) batch_norm_inference: fn(BatchNormInference<'_, T>, &mut [T], Exec) -> Result<()>,
     pub(super) softmax: fn(Softmax<'_, T>, Exec) -> Result<()>,
     pub(super) softmax_backward: fn(SoftmaxBackward<'_, T>, Exec) -> Result<()>,
     pub(super) log_softmax: fn(LogSoftmax<'_, T>, Exec) -> Result<()>,
@@ -67,9 +62,6 @@ impl<T: Float> Table<T> {
         Self {
             activate: |op, exec| op.execute(exec),
             activate_backward: |op, exec| op.execute(exec),
-            batch_norm_forward: |op, y, stats, exec| op.execute(y, stats, exec),
-            batch_norm_backward: |op, dy, grads, exec| op.execute(dy, grads, exec),
-            batch_norm_inference: |op, y, exec| op.execute(y, exec),
             softmax: |op, exec| op.execute(exec),
             softmax_backward: |op, exec| op.execute(exec),
             log_softmax: |op, exec| op.execute(exec),

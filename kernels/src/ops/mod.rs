@@ -18,6 +18,7 @@ mod regression;
 mod rows;
 mod sigmoid_cross_entropy;
 mod softmax;
+pub(crate) mod storage;
 mod vector_math;
 mod window;
 
@@ -28,7 +29,7 @@ pub use activation::{
 };
 pub use batch_norm::{
     Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads, BatchNormInference,
-    BatchStats, Running, batch_norm_backward, batch_norm_forward, batch_norm_inference,
+    BatchNorms, BatchStats, Running, batch_norm_backward, batch_norm_forward, batch_norm_inference,
 };
 pub use convert::{Convert, ConvertTo, convert};
 pub use cross_entropy::{
@@ -56,5 +57,6 @@ pub use softmax::{
     LogSoftmax, LogSoftmaxBackward, LogSumExp, Softmax, SoftmaxBackward, log_softmax,
     log_softmax_backward, log_sum_exp, softmax, softmax_backward,
 };
+pub use storage::Storage;
 pub use vector_math::{Erf, Exp, Expm1, Ln, Log1p, Rsqrt, erf, exp, expm1, ln, log1p, rsqrt};
 pub use window::{ImageDims, Window};

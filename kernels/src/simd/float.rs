@@ -7,6 +7,7 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 use super::Kernel;
 use crate::Compiled;
 use crate::State;
+use crate::Storage;
 use crate::dispatch::Isa;
 use crate::gemm::SumsTo;
 
@@ -23,6 +24,7 @@ pub trait Float:
     + SumsTo<Self>
     + Compiled
     + State<Self>
+    + Storage<Self>
     + Copy
     + Debug
     + Display

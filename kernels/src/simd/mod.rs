@@ -108,6 +108,43 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn stream_halves<H: Half>(self, v: [Self::V; 2], dst: &mut [H], _leave: &Streaming) {
         self.store_halves(v, dst);
     }
+    /// The first `LANES` halves, exactly (in `f64`: by way of `f32`). Panics if there are fewer.
+    #[inline(always)]
+    fn load_half<H: Half>(self, src: &[H]) -> Self::V {
+        let mut values = [T::ZERO; MOST_LANES];
+        for (value, half) in values.iter_mut().zip(&src[..Self::LANES]) {
+            *value = T::from_f64(half.widen().into());
+        }
+        self.load(&values)
+    }
+    /// Writes `LANES` halves, rounded (in `f64`: by way of `f32`). Panics if there is room for fewer.
+    #[inline(always)]
+    fn store_half<H: Half>(self, v: Self::V, dst: &mut [H]) {
+        let mut values = [T::ZERO; MOST_LANES];
+        self.store(v, &mut values);
+        for (value, half) in values.iter().zip(&mut dst[..Self::LANES]) {
+            *half = H::narrow(value.to_f64() as f32);
+        }
+    }
+    /// The same past the caches; see [`stream`](Self::stream).
+    #[inline(always)]
+    fn stream_half<H: Half>(self, v: Self::V, dst: &mut [H], _leave: &Streaming) {
+        self.store_half(v, dst);
+    }
+    /// The first `min(len, LANES)` halves, the other lanes zero.
+    #[inline(always)]
+    fn load_half_partial<H: Half>(self, src: &[H]) -> Self::V {
+        let (mut copy, count) = ([H::default(); MOST_LANES], src.len().min(Self::LANES));
+        copy[..count].copy_from_slice(&src[..count]);
+        self.load_half(&copy)
+    }
+    /// Writes the first `min(len, LANES)` lanes as halves.
+    #[inline(always)]
+    fn store_half_partial<H: Half>(self, v: Self::V, dst: &mut [H]) {
+        let (mut copy, count) = ([H::default(); MOST_LANES], dst.len().min(Self::LANES));
+        self.store_half(v, &mut copy);
+        dst[..count].copy_from_slice(&copy[..count]);
+    }
     /// The first `min(len, LANES)` elements, the other lanes zero.
     fn load_partial(self, src: &[T]) -> Self::V;
     /// Writes the first `min(len, LANES)` lanes.

@@ -1,15 +1,15 @@
-//! Batch normalisation: training forward and backward, inference, with and without ReLU.
+//! Batch normalisation: training forward and backward, inference, with and without ReLU and residual.
 
 use arbitrary::{Arbitrary, Unstructured};
 use tilewise_kernels::{
-    Affine, BatchNormBackward, BatchNormDims, BatchNormForward, BatchNormGrads, BatchNormInference,
-    BatchStats, ErrorKind, Exec, Isa, Running, naive,
+    Affine, BatchNormDims, BatchNormForward, BatchNormGrads, BatchStats, ErrorKind, Exec, Isa,
+    Running, naive,
 };
 
+use super::batch_norm_runs::{Operands, run_backward, run_forward, run_inference};
 use crate::compare::same_bits;
 use crate::data::{Rng, Values, size};
-use crate::field::Field;
-use crate::laws::{one_result, unexpected};
+use crate::laws::one_result;
 use crate::moments::Moments;
 use crate::real::{Real, widen};
 use crate::tracked::Tracked;
@@ -26,7 +26,7 @@ pub struct Case {
     pub dims: [usize; 3],
     /// The kind of x.
     pub x: Values,
-    /// The kind of dy.
+    /// The kind of dy, and of the residual.
     pub dy: Values,
     /// The kind of gamma and beta.
     #[arbitrary(with = |u: &mut Unstructured<'_>| {
@@ -38,6 +38,8 @@ pub struct Case {
     pub epsilon: f64,
     /// Whether a ReLU follows.
     pub relu: bool,
+    /// Whether a residual is added.
+    pub residual: bool,
     /// Elements by which the second alignment differs.
     #[arbitrary(with = |u: &mut Unstructured<'_>| u.int_in_range(0..=17))]
     pub shift: usize,
@@ -54,29 +56,6 @@ fn dims(u: &mut Unstructured<'_>) -> arbitrary::Result<[usize; 3]> {
     Ok([outer, size(u, 140)?, 1])
 }
 
-/// The operands of a case.
-struct Operands<T> {
-    x: Vec<T>,
-    dy: Vec<T>,
-    gamma: Vec<T>,
-    beta: Vec<T>,
-    epsilon: T,
-    dims: BatchNormDims,
-}
-
-impl<T> Operands<T> {
-    fn affine(&self) -> Affine<'_, T> {
-        Affine { gamma: &self.gamma, beta: &self.beta }
-    }
-
-    /// The places of a channel's values.
-    fn places(&self, c: usize) -> Vec<usize> {
-        let BatchNormDims { outer, channels, inner } = self.dims;
-        let run = move |o: usize| (0..inner).map(move |i| (o * channels + c) * inner + i);
-        (0..outer).flat_map(run).collect()
-    }
-}
-
 /// Checks `f32` and `f64`.
 ///
 /// # Errors
@@ -88,16 +67,7 @@ pub fn check(isa: Isa, case: &Case) -> Result<(), String> {
 
 fn check_as<T: Real>(isa: Isa, case: &Case) -> Result<(), String> {
     let [outer, channels, inner] = case.dims;
-    let stream = |i| Rng::new(case.seed, i);
-    let count = outer * channels * inner;
-    let operands = Operands {
-        x: case.x.fill::<T>(count, &mut stream(0)),
-        dy: case.dy.fill(count, &mut stream(1)),
-        gamma: case.affine.fill(channels, &mut stream(2)),
-        beta: case.affine.fill(channels, &mut stream(3)),
-        epsilon: T::from_f64(case.epsilon),
-        dims: BatchNormDims { outer, channels, inner },
-    };
+    let operands = Operands::<T>::new(case);
     inference(isa, case, &operands)?;
     if channels > 0 && outer * inner < 2 {
         let Operands { x, dims, epsilon, .. } = &operands;
@@ -123,6 +93,7 @@ fn forward<T: Real>(isa: Isa, case: &Case, operands: &Operands<T>) -> Result<(),
     let mut want_stats = BatchStats::new(channels);
     let wide = widen(x);
     naive::batch_norm_forward(&wide, *dims, affine, epsilon.to_f64(), &mut want, &mut want_stats);
+    operands.ended(case, &mut want);
     for c in 0..channels {
         let places = operands.places(c);
         let values: Vec<T> = places.iter().map(|&at| x[at]).collect();
@@ -134,21 +105,20 @@ fn forward<T: Real>(isa: Isa, case: &Case, operands: &Operands<T>) -> Result<(),
         // A channel with an infinity has no mean, hence NaN, even if all its values are equal.
         let constant = values.iter().all(|&x| x == values[0] && x.is_finite());
         for &at in &places {
-            let bound = output(x[at], &moments, [gamma[c], beta[c]], inv_std);
-            let want = if case.relu { relu(want[at]) } else { want[at] };
-            bound.expect("y", at, y[at], want)?;
-            let exact = if case.relu { T::from_f64(relu(beta64[c])) } else { beta[c] };
-            if constant && y[at] != exact {
-                return Err(format!("y[{at}]: {} for a constant channel, not beta {exact}", y[at]));
+            let mut bound = output(x[at], &moments, [gamma[c], beta[c]], inv_std);
+            let mut exact = beta[c];
+            if case.residual {
+                bound = bound + Tracked::exact(operands.residual[at]);
+                exact = exact + operands.residual[at];
+            }
+            bound.expect("y", at, y[at], want[at])?;
+            let exact = if case.relu && exact < T::ZERO { T::ZERO } else { exact };
+            if constant && y[at] != exact && !exact.is_nan() {
+                return Err(format!("y[{at}]: {} for a constant channel, not {exact}", y[at]));
             }
         }
     }
     Ok(())
-}
-
-/// NaN stays NaN.
-fn relu(x: f64) -> f64 {
-    if x < 0.0 { 0.0 } else { x }
 }
 
 fn inverse_std<T: Real>(var: Tracked<T>, epsilon: T) -> Tracked<T> {
@@ -156,7 +126,8 @@ fn inverse_std<T: Real>(var: Tracked<T>, epsilon: T) -> Tracked<T> {
 }
 
 /// (x - high) scale + (beta - low scale), where high + low is the mean in twice the precision: the
-/// low part is at most u |mean|, and its products round relative to that. A ReLU adds no error.
+/// low part is at most u |mean|, and its products round relative to that. A residual is one addition
+/// more, a ReLU adds no error.
 fn output<T: Real>(
     x: T,
     moments: &Moments<T>,
@@ -171,50 +142,32 @@ fn output<T: Real>(
     centred * scale + Tracked::exact(beta).widened(if moved.is_finite() { moved } else { 0.0 })
 }
 
-fn run_forward<T: Real>(
-    case: &Case,
-    operands: &Operands<T>,
-    exec: Exec,
-    shift: usize,
-) -> Result<Vec<T>, String> {
-    let Operands { x, dims, epsilon, .. } = operands;
-    let x = Field::vector(shift, x);
-    let mut y = Field::output_vector(shift / 2, x.slice().len());
-    let mut stats = BatchStats::new(dims.channels);
-    BatchNormForward::new(x.slice(), *dims, operands.affine(), *epsilon)
-        .and_then(|op| op.relu(case.relu).run(y.slice_mut(), &mut stats, exec))
-        .map_err(unexpected)?;
-    y.intact("y")?;
-    Ok([y.values(), stats.mean, stats.mean_low, stats.var, stats.inv_std].concat())
-}
-
 fn inference<T: Real>(isa: Isa, case: &Case, operands: &Operands<T>) -> Result<(), String> {
     let Operands { x, dims, gamma, beta, epsilon, .. } = operands;
     let rng = &mut Rng::new(case.seed, 4);
     let mean: Vec<T> = case.affine.fill(dims.channels, rng);
     let var: Vec<T> = Values::Positive.fill(dims.channels, rng);
     let running = Running { mean: &mean, var: &var };
-    let run = |x: &[T], dims: BatchNormDims, exec: Exec, shift: usize| {
-        let x = Field::vector(shift, x);
-        let mut y = Field::output_vector(shift / 2, x.slice().len());
-        BatchNormInference::new(x.slice(), dims, operands.affine(), running, *epsilon)
-            .and_then(|op| op.relu(case.relu).run(y.slice_mut(), exec))
-            .map_err(unexpected)?;
-        y.intact("y").map(|()| y.values())
-    };
-    let y = one_result(isa, case.shift, |exec, shift| run(x, *dims, exec, shift))?;
+    let whole = 0..x.len();
+    let run =
+        |dims, part, exec, shift| run_inference(case, operands, (running, dims, part), exec, shift);
+    let y = one_result(isa, case.shift, |exec, shift| run(*dims, whole.clone(), exec, shift))?;
     let wide = [x, gamma, beta, &mean, &var].map(|values| widen(values));
     let [wide_x, wide_gamma, wide_beta, wide_mean, wide_var] = &wide;
     let affine = Affine { gamma: wide_gamma, beta: wide_beta };
     let wide_running = Running { mean: wide_mean, var: wide_var };
     let mut want = vec![0.0; x.len()];
     naive::batch_norm_inference(wide_x, *dims, affine, wide_running, epsilon.to_f64(), &mut want);
+    operands.ended(case, &mut want);
     for c in 0..dims.channels {
         let scale = Tracked::exact(gamma[c]) * inverse_std(Tracked::exact(var[c]), *epsilon);
         for at in operands.places(c) {
             let bound = (Tracked::exact(x[at]) - Tracked::exact(mean[c])) * scale;
-            let want = if case.relu { relu(want[at]) } else { want[at] };
-            (bound + Tracked::exact(beta[c])).expect("inference", at, y[at], want)?;
+            let mut bound = bound + Tracked::exact(beta[c]);
+            if case.residual {
+                bound = bound + Tracked::exact(operands.residual[at]);
+            }
+            bound.expect("inference", at, y[at], want[at])?;
         }
     }
     if dims.outer == 0 {
@@ -222,10 +175,11 @@ fn inference<T: Real>(isa: Isa, case: &Case, operands: &Operands<T>) -> Result<(
     }
     // An example alone gets the bits that it gets in a batch.
     let width = dims.channels * dims.inner;
-    let place = rng.below(dims.outer) * width..;
+    let first = rng.below(dims.outer) * width;
+    let place = first..first + width;
     let alone = BatchNormDims { outer: 1, ..*dims };
-    let single = run(&x[place.clone()][..width], alone, Exec::serial().isa(isa), 0)?;
-    same_bits("an example alone", &single, &y[place][..width])
+    let single = run(alone, place.clone(), Exec::serial().isa(isa), 0)?;
+    same_bits("an example alone", &single, &y[place])
 }
 
 fn backward<T: Real>(isa: Isa, case: &Case, operands: &Operands<T>) -> Result<(), String> {
@@ -238,7 +192,7 @@ fn backward<T: Real>(isa: Isa, case: &Case, operands: &Operands<T>) -> Result<()
         run_backward(case, operands, &stats, exec, shift)
     })?;
     let channels: Vec<_> =
-        (0..dims.channels).map(|c| Channel::new(case.relu, operands, &stats, c)).collect();
+        (0..dims.channels).map(|c| Channel::new(case, operands, &stats, c)).collect();
     let mut passed = widen(dy);
     for (c, channel) in channels.iter().enumerate() {
         let places = operands.places(c);
@@ -268,6 +222,15 @@ fn backward<T: Real>(isa: Isa, case: &Case, operands: &Operands<T>) -> Result<()
         expect("dbeta", c, channel.sum, all[at_c + dims.channels], dbeta[c])?;
         for (i, &at) in operands.places(c).iter().enumerate() {
             expect("dx", at, channel.dx(i), all[at], dx[at])?;
+            if case.residual {
+                expect(
+                    "dr",
+                    at,
+                    channel.dy[i],
+                    all[at_c + 2 * dims.channels - c + at],
+                    passed[at],
+                )?;
+            }
         }
     }
     Ok(())
@@ -287,7 +250,7 @@ struct Channel<T> {
 }
 
 impl<T: Real> Channel<T> {
-    fn new(with_relu: bool, operands: &Operands<T>, stats: &BatchStats<T>, c: usize) -> Self {
+    fn new(case: &Case, operands: &Operands<T>, stats: &BatchStats<T>, c: usize) -> Self {
         let [mean, low, inv_std] =
             [stats.mean[c], stats.mean_low[c], stats.inv_std[c]].map(Tracked::exact);
         let scale = Tracked::exact(operands.gamma[c]) * inv_std;
@@ -297,8 +260,11 @@ impl<T: Real> Channel<T> {
             places.iter().map(|&at| Tracked::exact(operands.x[at]) - mean).collect();
         let pass = |(&at, &centred): (&usize, &Tracked<T>)| {
             let dy = operands.dy[at];
-            let y: Tracked<T> = centred * scale + shift;
-            match with_relu {
+            let mut y: Tracked<T> = centred * scale + shift;
+            if case.residual {
+                y = y + Tracked::exact(operands.residual[at]);
+            }
+            match case.relu {
                 false => Tracked::exact(dy),
                 // Infinities of dy have no error to widen.
                 true if y.value.abs() <= y.error && dy.is_finite() => {
@@ -331,27 +297,4 @@ impl<T: Real> Channel<T> {
         // The reference scales last: what underflows in its three terms is scaled as well.
         dx.widened(3.0 * f64::from_bits(1) * self.scale.value.abs())
     }
-}
-
-fn run_backward<T: Real>(
-    case: &Case,
-    operands: &Operands<T>,
-    stats: &BatchStats<T>,
-    exec: Exec,
-    shift: usize,
-) -> Result<Vec<T>, String> {
-    let Operands { x, dy, dims, .. } = operands;
-    let (x, dy) = (Field::vector(shift, x), Field::vector(shift / 2, dy));
-    let mut dx = Field::output_vector(shift / 3, x.slice().len());
-    let mut dgamma = Field::output_vector(shift, dims.channels);
-    let mut dbeta = Field::output_vector(shift / 2, dims.channels);
-    let grads =
-        BatchNormGrads { dx: dx.slice_mut(), dgamma: dgamma.slice_mut(), dbeta: dbeta.slice_mut() };
-    BatchNormBackward::new(x.slice(), *dims, operands.affine(), stats)
-        .and_then(|op| op.relu(case.relu).run(dy.slice(), grads, exec))
-        .map_err(unexpected)?;
-    dx.intact("dx")?;
-    dgamma.intact("dgamma")?;
-    dbeta.intact("dbeta")?;
-    Ok([dx.values(), dgamma.values(), dbeta.values()].concat())
 }

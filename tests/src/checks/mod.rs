@@ -2,6 +2,8 @@
 
 pub mod activation;
 pub mod batch_norm;
+pub mod batch_norm_halves;
+mod batch_norm_runs;
 pub mod batched;
 pub mod convert;
 pub mod cross_entropy;

@@ -6,7 +6,8 @@ use std::fmt::Debug;
 use arbitrary::{Arbitrary, Unstructured};
 use tilewise_kernels::Isa;
 use tilewise_tests::checks::{
-    self, activation, batch_norm, convert, cross_entropy, dropout, gemm, optimizer,
+    self, activation, batch_norm, batch_norm_halves, convert, cross_entropy, dropout, gemm,
+    optimizer,
 };
 use tilewise_tests::checks::{
     linear_cross_entropy, reduce, sigmoid_cross_entropy, softmax, vector_math,
@@ -330,11 +331,22 @@ fn batches_of_every_shape_and_kind() {
     for (i, dims) in shapes.into_iter().enumerate() {
         for (j, x) in KINDS.into_iter().enumerate() {
             let (dy, relu, shift) = (KINDS[(i + j) % KINDS.len()], (i + j) % 2 == 0, j);
-            let (affine, epsilon, seed) = (Values::Normal, 1e-5, 6);
-            cases.push(batch_norm::Case { dims, x, dy, affine, epsilon, relu, shift, seed });
+            let (affine, epsilon, residual, seed) = (Values::Normal, 1e-5, (i + j) % 3 == 0, 6);
+            cases.push(batch_norm::Case {
+                dims,
+                x,
+                dy,
+                affine,
+                epsilon,
+                relu,
+                residual,
+                shift,
+                seed,
+            });
         }
     }
-    all_hold(cases, batch_norm::check);
+    all_hold(cases.clone(), batch_norm::check);
+    all_hold(cases, batch_norm_halves::check);
 }
 
 #[test]
@@ -346,7 +358,8 @@ fn batches_and_sums_longer_than_their_blocks() {
         .flat_map(|dims| [Values::Normal, Values::FarOffset].map(|x| (dims, x)))
         .map(|(dims, x)| batch_norm::Case { dims, x, relu: true, ..least() })
         .collect();
-    all_hold(cases, batch_norm::check);
+    all_hold(cases.clone(), batch_norm::check);
+    all_hold(cases, batch_norm_halves::check);
     let long = [(1, 70_000), (70_000, 1), (300, 300)];
     let cases = long.map(|(rows, cols)| reduce::Case { rows, cols, ..least() });
     all_hold(cases, reduce::check);

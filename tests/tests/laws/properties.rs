@@ -121,6 +121,11 @@ fn batch_norm_matches_its_twin() {
 }
 
 #[test]
+fn batch_norm_of_halves_is_that_in_f32_rounded() {
+    holds(100, checks::batch_norm_halves::check);
+}
+
+#[test]
 fn optimizer_steps_match_their_twins() {
     holds(300, checks::optimizer::check);
 }

@@ -1,8 +1,7 @@
 //! Training forward: statistics of the batch, then its normalised values.
 
-use super::normalise::{
-    BatchLines, Channel, Lines, NormaliseColumns, NormaliseRows, normalise_run,
-};
+use super::ending::{Added, After, Ending, Kind, Nothing, Relu};
+use super::normalise::{BatchLines, Channel, Lines, NormaliseColumns, Rows, normalise_run};
 use super::tall::{Block, ChunkPlan, ChunkSums, Chunks};
 use super::{Affine, BatchNormDims, BatchStats, GRAIN, Share, check_epsilon, strips};
 use crate::buffer::with_zeros;
@@ -13,6 +12,7 @@ use crate::gemm::ColumnMoments;
 use crate::ops::reduce::columns::Panel;
 use crate::ops::reduce::moments::{BlockSums, Moment, StripMoments};
 use crate::ops::reduce::runs::{Runs, moment};
+use crate::ops::storage::Storage;
 use crate::parallel::{ColumnsMut, Split};
 use crate::simd::{Float, Kernel, LINE, Simd, Streaming};
 
@@ -35,33 +35,40 @@ pub fn batch_norm_forward<T: Float>(
 /// The training forward pass: `y = gamma (x - mean) / sqrt(var + epsilon) + beta` with the mean and
 /// the biased variance of the batch itself.
 #[derive(Debug)]
-pub struct BatchNormForward<'a, T> {
-    x: &'a [T],
+pub struct BatchNormForward<'a, T, E = T> {
+    x: &'a [E],
     dims: BatchNormDims,
     affine: Affine<'a, T>,
     epsilon: T,
-    relu: bool,
+    ending: Ending<'a, E>,
     moments: Option<&'a ColumnMoments>,
 }
 
-impl<'a, T: Float> BatchNormForward<'a, T> {
+impl<'a, T: Float, E: Storage<T>> BatchNormForward<'a, T, E> {
     /// Checks the arguments.
     ///
     /// # Errors
     /// If a length does not fit `dims`, a channel has fewer than two values, or epsilon is not
     /// finite and above 0.
-    pub fn new(x: &'a [T], dims: BatchNormDims, affine: Affine<'a, T>, epsilon: T) -> Result<Self> {
+    pub fn new(x: &'a [E], dims: BatchNormDims, affine: Affine<'a, T>, epsilon: T) -> Result<Self> {
         dims.check("batch norm input", x.len())?;
         dims.check_training()?;
         affine.check(dims.channels)?;
         check_epsilon(epsilon)?;
-        Ok(Self { x, dims, affine, epsilon, relu: false, moments: None })
+        Ok(Self { x, dims, affine, epsilon, ending: Ending::plain(), moments: None })
     }
 
     /// Whether negative outputs become 0 in the same pass.
     #[must_use]
     pub fn relu(self, relu: bool) -> Self {
-        Self { relu, ..self }
+        Self { ending: Ending { relu, ..self.ending }, ..self }
+    }
+
+    /// Adds `residual`, of the shape of `x`, to the normalised values, before a ReLU, in the same pass:
+    /// one more read per element.
+    #[must_use]
+    pub fn residual(self, residual: &'a [E]) -> Self {
+        Self { ending: Ending { residual: Some(residual), ..self.ending }, ..self }
     }
 
     /// Takes the statistics from the product that wrote `x`
@@ -77,12 +84,13 @@ impl<'a, T: Float> BatchNormForward<'a, T> {
     ///
     /// # Errors
     /// If a length does not fit, there are [`moments`](Self::moments) of other columns or of images, or `TILEWISE_MAX_ISA` holds an unknown name.
-    pub fn run(self, y: &mut [T], stats: &mut BatchStats<T>, exec: Exec) -> Result<()> {
-        (T::compiled().batch_norm_forward)(self, y, stats, exec)
+    pub fn run(self, y: &mut [E], stats: &mut BatchStats<T>, exec: Exec) -> Result<()> {
+        (E::batch_norms().forward)(self, y, stats, exec)
     }
 
-    pub(crate) fn execute(self, y: &mut [T], stats: &mut BatchStats<T>, exec: Exec) -> Result<()> {
-        let Self { x, dims, affine, epsilon, relu, moments } = self;
+    pub(crate) fn execute(self, y: &mut [E], stats: &mut BatchStats<T>, exec: Exec) -> Result<()> {
+        let Self { x, dims, affine, epsilon, ending, moments } = self;
+        ending.check(dims)?;
         dims.check("batch norm output", y.len())?;
         stats.check(dims.channels)?;
         let isa = exec.path()?;
@@ -96,17 +104,17 @@ impl<'a, T: Float> BatchNormForward<'a, T> {
         if let Some(moments) = moments {
             let (count, mut stats) = (dims.outer as f64, StatsMut::new(stats, epsilon));
             isa.run(Known { moments, count, stats: &mut stats });
-            return Tall { x, dims, affine, relu }.normalise(y, &stats, exec);
+            return Tall { x, dims, affine, ending }.normalise(y, &stats, exec);
         }
         let dims = dims.flattened();
         let stats = StatsMut::new(stats, epsilon);
         if dims.is_tall::<T>() {
-            return Tall { x, dims, affine, relu }.run(y, stats, exec);
+            return Tall { x, dims, affine, ending }.run(y, stats, exec);
         }
-        let share = Share::of::<T>(dims);
+        let share = Share::of::<E>(dims);
         let streams = outgrows_cache(size_of_val(y));
         let y = ColumnsMut::new(y, dims.outer, dims.width());
-        let work = Strips { x, dims, first: 0, affine, y, stats, relu, streams };
+        let work = Strips { x, dims, first: 0, affine, y, stats, ending, streams };
         exec.threads().divide(work, share.grain, &|piece| isa.run(piece));
         Ok(())
     }
@@ -156,30 +164,31 @@ impl<'a, T: Float> StatsMut<'a, T> {
     }
 
     #[inline(always)]
-    fn lines<'b>(&'b self, affine: Affine<'b, T>) -> BatchLines<'b, T> {
-        BatchLines { mean: self.mean, mean_low: self.mean_low, inv_std: self.inv_std, affine }
+    fn lines<'b>(&'b self, affine: Affine<'b, T>, floor: T) -> BatchLines<'b, T> {
+        let Self { mean, mean_low, inv_std, .. } = self;
+        BatchLines { mean, mean_low, inv_std, affine, floor }
     }
 }
 
 /// Channels from `first` on: all their rows, statistics and output together.
-struct Strips<'a, T> {
-    x: &'a [T],
+struct Strips<'a, T, E> {
+    x: &'a [E],
     dims: BatchNormDims,
     first: usize,
     affine: Affine<'a, T>,
-    y: ColumnsMut<'a, T>,
+    y: ColumnsMut<'a, E>,
     stats: StatsMut<'a, T>,
-    relu: bool,
+    ending: Ending<'a, E>,
     streams: bool,
 }
 
-impl<T: Float> Split for Strips<'_, T> {
+impl<T: Float, E: Storage<T>> Split for Strips<'_, T, E> {
     fn units(&self) -> usize {
-        Share::of::<T>(self.dims).units(self.affine.gamma.len())
+        Share::of::<E>(self.dims).units(self.affine.gamma.len())
     }
 
     fn split(self, mid: usize) -> (Self, Self) {
-        let mid = Share::of::<T>(self.dims).channel(mid, self.affine.gamma.len());
+        let mid = Share::of::<E>(self.dims).channel(mid, self.affine.gamma.len());
         let (affine, affine_rest) = self.affine.split(mid);
         let (y, y_rest) = self.y.split(mid * self.dims.inner);
         let (stats, stats_rest) = self.stats.split(mid);
@@ -194,51 +203,64 @@ impl<T: Float> Split for Strips<'_, T> {
     }
 }
 
-impl<T: Float> Kernel<T> for Strips<'_, T> {
+impl<T: Float, E: Storage<T>> Kernel<T> for Strips<'_, T, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        match (self.dims.inner, self.relu) {
-            (1, false) => self.columns::<S, false>(simd),
-            (1, true) => self.columns::<S, true>(simd),
-            (_, false) => self.runs::<S, false>(simd),
-            (_, true) => self.runs::<S, true>(simd),
+        match self.ending.kind() {
+            Kind::Nothing => self.all::<S, Nothing>(simd),
+            Kind::Relu => self.all::<S, Relu>(simd),
+            Kind::Added => self.all::<S, Added>(simd),
         }
     }
 }
 
-impl<T: Float> Strips<'_, T> {
+impl<T: Float, E: Storage<T>> Strips<'_, T, E> {
     #[inline(always)]
-    fn columns<S: Simd<T>, const RELU: bool>(mut self, simd: S) {
+    fn all<S: Simd<T>, A: After>(self, simd: S) {
+        match self.dims.inner {
+            1 => self.columns::<S, A>(simd),
+            _ => self.runs::<S, A>(simd),
+        }
+    }
+
+    #[inline(always)]
+    fn columns<S: Simd<T>, A: After>(mut self, simd: S) {
         let (channels, stride) = (self.affine.gamma.len(), self.dims.channels);
         // Strips of whole lines of the output, if its rows have them at the same channels.
         let lead = if self.streams { self.y.before_lines(LINE) } else { None };
         let leave = lead.map(|_| Streaming::new());
         for (at, width) in strips::<T>(channels, lead.unwrap_or(0)) {
-            let x = Panel::new(&self.x[self.first + at..], self.dims.outer, width, stride);
-            let moments = StripMoments::of(simd, x);
+            let x = self
+                .ending
+                .with(self.x)
+                .map(|data| Panel::new(&data[self.first + at..], self.dims.outer, width, stride));
+            let moments = StripMoments::of(simd, x[0]);
             self.stats.write(simd, at, &moments.channels[..width], moments.count);
-            let lines = self.stats.lines(self.affine).from(at);
+            let lines = self.stats.lines(self.affine, self.ending.floor()).from(at);
             let y = self.y.part(at, width);
             let leave = leave.as_ref().filter(|_| Some(at) >= lead);
-            NormaliseColumns::<_, _, RELU> { x, y, lines, turn: 0, leave }.run(simd);
+            NormaliseColumns { x, y, lines, turn: 0, leave }.run::<T, S, A>(simd);
         }
     }
 
     #[inline(always)]
-    fn runs<S: Simd<T>, const RELU: bool>(mut self, simd: S) {
+    fn runs<S: Simd<T>, A: After>(mut self, simd: S) {
         let BatchNormDims { outer, inner, .. } = self.dims;
         let leave = self.streams.then(Streaming::new);
         for c in 0..self.affine.gamma.len() {
             let at = (self.first + c) * inner;
-            let x = Runs::new(&self.x[at..], outer, inner, self.dims.width());
+            let [x, r] = (self.ending.with(self.x))
+                .map(|data| Runs::new(&data[at..], outer, inner, self.dims.width()));
             let (moment, count) = moment(simd, x);
             self.stats.write(simd, c, &[moment], count);
-            let line = self.stats.lines(self.affine).line(simd, Channel(c));
+            let lines = self.stats.lines(self.affine, self.ending.floor());
+            let line = lines.line(simd, Channel(c));
             let mut y = self.y.part(c * inner, inner);
             for o in 0..outer {
-                normalise_run::<T, S, RELU>(simd, line, x.run(o), y.row(o), leave.as_ref());
+                let x = [x.run(o), r.run(o)];
+                normalise_run::<T, S, E, A>(simd, line, x, y.row(o), leave.as_ref());
             }
         }
     }
@@ -246,15 +268,15 @@ impl<T: Float> Strips<'_, T> {
 
 /// A batch larger than a cache: read once for the statistics and once more.
 #[derive(Clone, Copy)]
-struct Tall<'a, T> {
-    x: &'a [T],
+struct Tall<'a, T, E> {
+    x: &'a [E],
     dims: BatchNormDims,
     affine: Affine<'a, T>,
-    relu: bool,
+    ending: Ending<'a, E>,
 }
 
-impl<T: Float> Tall<'_, T> {
-    fn run(self, y: &mut [T], mut stats: StatsMut<'_, T>, exec: Exec) -> Result<()> {
+impl<T: Float, E: Storage<T>> Tall<'_, T, E> {
+    fn run(self, y: &mut [E], mut stats: StatsMut<'_, T>, exec: Exec) -> Result<()> {
         let dims = self.dims;
         let isa = exec.path()?;
         let (size, plan) = (dims.channels * PARTIAL, ChunkPlan::new(dims.outer));
@@ -267,11 +289,12 @@ impl<T: Float> Tall<'_, T> {
     }
 
     /// Writes the output with known statistics.
-    fn normalise(self, y: &mut [T], stats: &StatsMut<'_, T>, exec: Exec) -> Result<()> {
-        let Self { x, dims, affine, relu } = self;
+    fn normalise(self, y: &mut [E], stats: &StatsMut<'_, T>, exec: Exec) -> Result<()> {
+        let Self { x, dims, affine, ending } = self;
         let isa = exec.path()?;
-        let (streams, lines) = (outgrows_cache(size_of_val(y)), stats.lines(affine));
-        let work = Rows { x, y, channels: dims.channels, lines, relu, streams };
+        let streams = outgrows_cache(size_of_val(y));
+        let (lines, kind) = (stats.lines(affine, ending.floor()), ending.kind());
+        let work = Rows { x: ending.with(x), y, channels: dims.channels, lines, kind, streams };
         exec.threads().divide(work, GRAIN.div_ceil(dims.channels), &|piece| isa.run(piece));
         Ok(())
     }
@@ -280,7 +303,7 @@ impl<T: Float> Tall<'_, T> {
 /// Numbers per channel and chunk: those of a [`Moment`].
 const PARTIAL: usize = 3;
 
-impl<T: Float> ChunkSums<T> for Tall<'_, T> {
+impl<T: Float, E: Storage<T>> ChunkSums<T> for Tall<'_, T, E> {
     const PARTIAL: usize = PARTIAL;
 
     #[inline(always)]
@@ -334,42 +357,5 @@ impl<T: Float> Kernel<T> for Known<'_, '_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
         self.stats.write(simd, 0, self.moments.columns(), self.count);
-    }
-}
-
-/// Rows to be normalised with known statistics.
-struct Rows<'a, T> {
-    x: &'a [T],
-    y: &'a mut [T],
-    channels: usize,
-    lines: BatchLines<'a, T>,
-    relu: bool,
-    streams: bool,
-}
-
-impl<T: Float> Split for Rows<'_, T> {
-    fn units(&self) -> usize {
-        self.x.len() / self.channels
-    }
-
-    fn split(self, mid: usize) -> (Self, Self) {
-        let (x, x_rest) = self.x.split_at(mid * self.channels);
-        let (y, y_rest) = self.y.split_at_mut(mid * self.channels);
-        (Self { x, y, ..self }, Self { x: x_rest, y: y_rest, ..self })
-    }
-}
-
-impl<T: Float> Kernel<T> for Rows<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, simd: S) {
-        let Self { x, y, channels, lines, relu, streams } = self;
-        let leave = streams.then(Streaming::new);
-        let rows = NormaliseRows { channels, lines, leave: leave.as_ref() };
-        match relu {
-            false => rows.run::<T, S, false>(simd, x, y),
-            true => rows.run::<T, S, true>(simd, x, y),
-        }
     }
 }

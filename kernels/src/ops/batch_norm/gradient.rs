@@ -1,12 +1,14 @@
-//! The two passes of the backward pass: sums of gradients, then `dx`.
+//! The sums of the backward pass, and what they make of `dx`.
 
-use super::blocks::{RowBlock, row_blocks};
+use std::marker::PhantomData;
+
+use super::ending::After;
 use super::normalise::{BatchLines, Channel, Line, Lines, Source, Turned};
 use crate::ops::reduce::columns::{Columns, Group, Panel, sweep};
 use crate::ops::reduce::moments::{BLOCK_ROWS, STRIP};
 use crate::ops::reduce::runs::{Runs, Walker, sum_slots, walk};
-use crate::parallel::ColumnsMut;
-use crate::simd::{AlignedPart, Float, Simd, Streaming};
+use crate::ops::storage::Storage;
+use crate::simd::{Float, Simd};
 
 impl<T: Float> BatchLines<'_, T> {
     /// `dgamma` and `dbeta` of channel `c` from the sums of `dy` and of `dy (x - mean)`, the mean
@@ -21,19 +23,19 @@ impl<T: Float> BatchLines<'_, T> {
 impl<V: Copy, const N: usize> Line<V, N> {
     /// `x - mean` and the gradient that came through the ReLU, where there is one.
     #[inline(always)]
-    fn pass<T: Float, S: Simd<T, V = V>, const RELU: bool>(
+    fn pass<T: Float, S: Simd<T, V = V>, A: After>(
         &self,
         simd: S,
         k: usize,
-        [x, dy]: [V; 2],
+        [x, dy, r]: [V; 3],
     ) -> [V; 2] {
         let centred = simd.sub(x, self.mean[k]);
-        if !RELU {
+        if !A::CUTS {
             return [centred, dy];
         }
-        let y = simd.mul_add(centred, self.scale[k], self.shift[k]);
-        // A NaN output is not <= 0, so its gradient passes on.
-        [centred, simd.select(simd.le(y, simd.zero()), simd.zero(), dy)]
+        let y = self.before_cut::<T, S, A>(simd, k, [centred, r]);
+        // A NaN output is not <= the floor, so its gradient passes on; none is where that is NaN.
+        [centred, simd.select(simd.le(y, self.floor), simd.zero(), dy)]
     }
 }
 
@@ -51,22 +53,29 @@ pub(super) struct StripSums {
 }
 
 impl StripSums {
-    /// The sums over all rows of `x` and `dy`, block by block.
+    /// The sums over all rows of `x`, `dy` and the residual, block by block.
     #[inline(always)]
-    pub(super) fn of<T: Float, S: Simd<T>, const RELU: bool>(
+    pub(super) fn of<T, S, E, A>(
         simd: S,
-        [x, dy]: [Panel<'_, T>; 2],
+        panels: [Panel<'_, E>; 3],
         lines: BatchLines<'_, T>,
-    ) -> Self {
+    ) -> Self
+    where
+        T: Float,
+        S: Simd<T>,
+        E: Storage<T>,
+        A: After,
+    {
         let mut all = Self { sum: [0.0; STRIP], dot: [0.0; STRIP] };
         let mut first = 0;
-        while first < x.rows() {
-            let rows = BLOCK_ROWS.min(x.rows() - first);
+        let (height, width) = (panels[0].rows(), panels[0].width());
+        while first < height {
+            let rows = BLOCK_ROWS.min(height - first);
             let (sum, dot) = ([T::ZERO; STRIP], [T::ZERO; STRIP]);
-            let (x_block, dy_block) = (x.rows_from(first, rows), dy.rows_from(first, rows));
-            let mut block = BlockSums::<_, RELU> { x: x_block, dy: dy_block, lines, sum, dot };
-            sweep(simd, x.width(), &mut block);
-            for c in 0..x.width() {
+            let panels = panels.map(|panel| panel.rows_from(first, rows));
+            let mut block = BlockSums { panels, lines, sum, dot, after: PhantomData::<A> };
+            sweep(simd, width, &mut block);
+            for c in 0..width {
                 all.sum[c] += block.sum[c].to_f64();
                 all.dot[c] += block.dot[c].to_f64();
             }
@@ -76,15 +85,16 @@ impl StripSums {
     }
 }
 
-struct BlockSums<'a, T, const RELU: bool> {
-    x: Panel<'a, T>,
-    dy: Panel<'a, T>,
+struct BlockSums<'a, T, E, A> {
+    /// Of `x`, `dy` and the residual.
+    panels: [Panel<'a, E>; 3],
     lines: BatchLines<'a, T>,
     sum: [T; STRIP],
     dot: [T; STRIP],
+    after: PhantomData<A>,
 }
 
-impl<T: Float, const RELU: bool> BlockSums<'_, T, RELU> {
+impl<T: Float, E: Storage<T>, A: After> BlockSums<'_, T, E, A> {
     #[inline(always)]
     fn add<S: Simd<T>, const V: usize, const WHOLE: bool>(
         &self,
@@ -93,17 +103,35 @@ impl<T: Float, const RELU: bool> BlockSums<'_, T, RELU> {
         i: usize,
         sums: &mut Sums<S::V, V>,
     ) {
-        let x = group.load(simd, self.x.row(i));
-        let dy = group.load(simd, self.dy.row(i));
+        let [x, dy, r] = load_rows::<T, S, E, A, V, WHOLE>(simd, group, self.panels, i);
         for k in 0..V {
-            let [centred, dy] = line.pass::<T, S, RELU>(simd, k, [x[k], dy[k]]);
+            let [centred, dy] = line.pass::<T, S, A>(simd, k, [x[k], dy[k], r[k]]);
             sums.sum[k] = simd.add(sums.sum[k], dy);
             sums.dot[k] = simd.mul_add(centred, dy, sums.dot[k]);
         }
     }
 }
 
-impl<T: Float, const RELU: bool> Columns<T> for BlockSums<'_, T, RELU> {
+/// Row `i` of `x`, `dy` and, where there is one, the residual.
+#[inline(always)]
+pub(super) fn load_rows<T, S, E, A, const V: usize, const WHOLE: bool>(
+    simd: S,
+    group: Group<V, WHOLE>,
+    [x, dy, r]: [Panel<'_, E>; 3],
+    i: usize,
+) -> [[S::V; V]; 3]
+where
+    T: Float,
+    S: Simd<T>,
+    E: Storage<T>,
+    A: After,
+{
+    let x = group.load(simd, x.row(i));
+    let r = if A::ADDS { group.load(simd, r.row(i)) } else { x };
+    [x, group.load(simd, dy.row(i)), r]
+}
+
+impl<T: Float, E: Storage<T>, A: After> Columns<T> for BlockSums<'_, T, E, A> {
     #[inline(always)]
     fn group<S: Simd<T>, const V: usize, const WHOLE: bool>(
         &mut self,
@@ -114,7 +142,7 @@ impl<T: Float, const RELU: bool> Columns<T> for BlockSums<'_, T, RELU> {
         // Even and odd rows apart, as in the statistics.
         let mut even = Sums { sum: [simd.zero(); V], dot: [simd.zero(); V] };
         let mut odd = even;
-        let rows = self.x.rows();
+        let rows = self.panels[0].rows();
         for i in (0..rows - rows % 2).step_by(2) {
             self.add(simd, (group, &line), i, &mut even);
             self.add(simd, (group, &line), i + 1, &mut odd);
@@ -131,22 +159,34 @@ impl<T: Float, const RELU: bool> Columns<T> for BlockSums<'_, T, RELU> {
     }
 }
 
-/// The sums of channel `c`, whose values and gradients lie in runs.
+/// The sums of channel `c`, whose values, gradients and residuals lie in runs.
 #[inline(always)]
-pub(super) fn channel_sums<T: Float, S: Simd<T>, const RELU: bool>(
+pub(super) fn channel_sums<T, S, E, A>(
     simd: S,
-    [x, dy]: [Runs<'_, T>; 2],
+    [x, dy, r]: [Runs<'_, E>; 3],
     lines: BatchLines<'_, T>,
     c: usize,
-) -> [f64; 2] {
+) -> [f64; 2]
+where
+    T: Float,
+    S: Simd<T>,
+    E: Storage<T>,
+    A: After,
+{
     let line = lines.line(simd, Channel(c));
     let (mut sum, mut dot) = (0.0, 0.0);
-    for (x, dy) in x.blocks().zip(dy.blocks()) {
+    // A lane beyond the end holds the mean and no gradient: it adds nothing.
+    let (mean, none) = (lines.mean[c], T::ZERO);
+    for ((x, dy), r) in x.blocks().zip(dy.blocks()).zip(r.blocks()) {
         let sums = Sums { sum: [simd.zero(); 4], dot: [simd.zero(); 4] };
-        let mut walker = RunSums::<_, RELU> { line, sums };
+        let mut walker = RunSums { line, sums, after: PhantomData::<A> };
         for i in 0..x.count() {
-            // A lane beyond the end holds the mean and no gradient: it adds nothing.
-            walk(simd, [x.run(i), dy.run(i)], [lines.mean[c], T::ZERO], &mut walker);
+            if A::ADDS {
+                let runs = [x.run(i), dy.run(i), r.run(i)];
+                walk(simd, runs, [mean, none, none], &mut walker);
+            } else {
+                walk(simd, [x.run(i), dy.run(i)], [mean, none], &mut walker);
+            }
         }
         sum += sum_slots::<T, S>(simd, walker.sums.sum).to_f64();
         dot += sum_slots::<T, S>(simd, walker.sums.dot).to_f64();
@@ -154,18 +194,33 @@ pub(super) fn channel_sums<T: Float, S: Simd<T>, const RELU: bool>(
     [sum, dot]
 }
 
-struct RunSums<V, const RELU: bool> {
+struct RunSums<V, A> {
     line: Line<V, 1>,
     sums: Sums<V, 4>,
+    after: PhantomData<A>,
 }
 
-impl<T: Float, S: Simd<T>, const RELU: bool> Walker<T, S, 2> for RunSums<S::V, RELU> {
+impl<V: Copy, A: After> RunSums<V, A> {
     #[inline(always)]
-    fn take<const SLOT: usize>(&mut self, simd: S, vectors: [S::V; 2]) {
-        let [centred, dy] = self.line.pass::<T, S, RELU>(simd, 0, vectors);
+    fn add<T: Float, S: Simd<T, V = V>, const SLOT: usize>(&mut self, simd: S, vectors: [V; 3]) {
+        let [centred, dy] = self.line.pass::<T, S, A>(simd, 0, vectors);
         let Sums { sum, dot } = &mut self.sums;
         sum[SLOT] = simd.add(sum[SLOT], dy);
         dot[SLOT] = simd.mul_add(centred, dy, dot[SLOT]);
+    }
+}
+
+impl<T: Float, S: Simd<T>, A: After> Walker<T, S, 2> for RunSums<S::V, A> {
+    #[inline(always)]
+    fn take<const SLOT: usize>(&mut self, simd: S, [x, dy]: [S::V; 2]) {
+        self.add::<T, S, SLOT>(simd, [x, dy, x]);
+    }
+}
+
+impl<T: Float, S: Simd<T>, A: After> Walker<T, S, 3> for RunSums<S::V, A> {
+    #[inline(always)]
+    fn take<const SLOT: usize>(&mut self, simd: S, vectors: [S::V; 3]) {
+        self.add::<T, S, SLOT>(simd, vectors);
     }
 }
 
@@ -211,127 +266,16 @@ impl<T: Float> Gradient<'_, T> {
 }
 
 impl<V: Copy, const N: usize> Slope<V, N> {
+    /// `dx` and the residual's gradient, which is that behind the ReLU.
     #[inline(always)]
-    fn apply<T: Float, S: Simd<T, V = V>, const RELU: bool>(
+    pub(super) fn apply<T: Float, S: Simd<T, V = V>, A: After>(
         &self,
         simd: S,
         k: usize,
-        vectors: [V; 2],
-    ) -> V {
-        let [centred, dy] = self.line.pass::<T, S, RELU>(simd, k, vectors);
+        vectors: [V; 3],
+    ) -> [V; 2] {
+        let [centred, dy] = self.line.pass::<T, S, A>(simd, k, vectors);
         let rest = simd.mul_add(centred, self.tilt[k], self.base[k]);
-        simd.mul_add(self.line.scale[k], dy, rest)
+        [simd.mul_add(self.line.scale[k], dy, rest), dy]
     }
-}
-
-/// Writes `dx` for rows of channels.
-pub(super) struct GradientColumns<'a, 'b, T, const RELU: bool> {
-    pub(super) x: Panel<'a, T>,
-    pub(super) dy: Panel<'a, T>,
-    pub(super) dx: ColumnsMut<'b, T>,
-    pub(super) gradient: Gradient<'a, T>,
-    /// The channel of the first column.
-    pub(super) turn: usize,
-    pub(super) leave: Option<&'a Streaming>,
-}
-
-impl<T: Float, const RELU: bool> GradientColumns<'_, '_, T, RELU> {
-    /// All columns.
-    #[inline(always)]
-    pub(super) fn run<S: Simd<T>>(mut self, simd: S) {
-        sweep(simd, self.x.width(), &mut self);
-    }
-}
-
-impl<T: Float, const RELU: bool> Columns<T> for GradientColumns<'_, '_, T, RELU> {
-    #[inline(always)]
-    fn group<S: Simd<T>, const V: usize, const WHOLE: bool>(
-        &mut self,
-        simd: S,
-        group: Group<V, WHOLE>,
-    ) {
-        let slope = self.gradient.slope(simd, Turned { group, turn: self.turn });
-        let leave = self.leave;
-        for i in 0..self.x.rows() {
-            let x = group.load(simd, self.x.row(i));
-            let mut dx = group.load(simd, self.dy.row(i));
-            for k in 0..V {
-                dx[k] = slope.apply::<T, S, RELU>(simd, k, [x[k], dx[k]]);
-            }
-            group.stream(simd, dx, self.dx.row(i), leave);
-        }
-    }
-}
-
-/// Writes `dx` for whole rows, a few at a time.
-#[derive(Clone, Copy)]
-pub(super) struct GradientRows<'a, T> {
-    pub(super) channels: usize,
-    pub(super) gradient: Gradient<'a, T>,
-    pub(super) leave: Option<&'a Streaming>,
-}
-
-impl<T: Float> GradientRows<'_, T> {
-    #[inline(always)]
-    pub(super) fn run<S: Simd<T>, const RELU: bool>(
-        self,
-        simd: S,
-        [x, dy]: [&[T]; 2],
-        dx: &mut [T],
-    ) {
-        let Self { channels, gradient, leave } = self;
-        for block in row_blocks(dx, channels, leave.is_some()) {
-            let RowBlock { range, width, turn, aligned } = block;
-            let rows = range.len() / width;
-            let x = Panel::new(&x[range.clone()], rows, width, width);
-            let dy = Panel::new(&dy[range.clone()], rows, width, width);
-            let dx = ColumnsMut::new(&mut dx[range], rows, width);
-            let leave = leave.filter(|_| aligned);
-            GradientColumns::<_, RELU> { x, dy, dx, gradient, turn, leave }.run(simd);
-        }
-    }
-}
-
-/// Writes `dx` for a run of one channel.
-#[inline(always)]
-pub(super) fn gradient_run<T: Float, S: Simd<T>, const RELU: bool>(
-    simd: S,
-    slope: &Slope<S::V, 1>,
-    [x, dy]: [&[T]; 2],
-    dx: &mut [T],
-    leave: Option<&Streaming>,
-) {
-    let Some(leave) = leave else {
-        return gradient_part::<T, S, RELU>(simd, slope, [x, dy], dx);
-    };
-    let AlignedPart { before, inside } = AlignedPart::of(dx);
-    let (head, rest) = dx.split_at_mut(before);
-    let (lines, tail) = rest.split_at_mut(inside);
-    gradient_part::<T, S, RELU>(simd, slope, [x, dy], head);
-    let mut at = before;
-    for dx in lines.chunks_exact_mut(S::LANES) {
-        let vectors = [simd.load(&x[at..]), simd.load(&dy[at..])];
-        simd.stream(slope.apply::<T, S, RELU>(simd, 0, vectors), dx, leave);
-        at += S::LANES;
-    }
-    gradient_part::<T, S, RELU>(simd, slope, [&x[at..], &dy[at..]], tail);
-}
-
-/// `x` and `dy` may be longer than `dx`.
-#[inline(always)]
-fn gradient_part<T: Float, S: Simd<T>, const RELU: bool>(
-    simd: S,
-    slope: &Slope<S::V, 1>,
-    [x, dy]: [&[T]; 2],
-    dx: &mut [T],
-) {
-    let mut at = 0;
-    let mut out = dx.chunks_exact_mut(S::LANES);
-    for dx in out.by_ref() {
-        let vectors = [simd.load(&x[at..]), simd.load(&dy[at..])];
-        simd.store(slope.apply::<T, S, RELU>(simd, 0, vectors), dx);
-        at += S::LANES;
-    }
-    let vectors = [simd.load_partial(&x[at..]), simd.load_partial(&dy[at..])];
-    simd.store_partial(slope.apply::<T, S, RELU>(simd, 0, vectors), out.into_remainder());
 }

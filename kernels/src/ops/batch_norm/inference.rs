@@ -1,10 +1,12 @@
 //! Inference: the same normalisation with statistics that training left behind.
 
+use super::ending::{Added, After, Ending, Kind, Nothing, Relu};
 use super::normalise::{Channel, Line, Lines, NormaliseRows, Source, lines_of, normalise_run};
 use super::{Affine, BatchNormDims, GRAIN, check_epsilon};
 use crate::dispatch::outgrows_cache;
 use crate::error::{Result, check_len};
 use crate::exec::Exec;
+use crate::ops::storage::Storage;
 use crate::parallel::Split;
 use crate::simd::{Float, Kernel, Simd, Streaming};
 
@@ -36,20 +38,20 @@ pub fn batch_norm_inference<T: Float>(
 /// An element's result depends on nothing but itself: a row alone equals that row in a batch, bit
 /// for bit.
 #[derive(Debug)]
-pub struct BatchNormInference<'a, T> {
-    x: &'a [T],
+pub struct BatchNormInference<'a, T, E = T> {
+    x: &'a [E],
     dims: BatchNormDims,
     lines: RunningLines<'a, T>,
-    relu: bool,
+    ending: Ending<'a, E>,
 }
 
-impl<'a, T: Float> BatchNormInference<'a, T> {
+impl<'a, T: Float, E: Storage<T>> BatchNormInference<'a, T, E> {
     /// Checks the arguments.
     ///
     /// # Errors
     /// If a length does not fit `dims`, or epsilon is not finite and above 0.
     pub fn new(
-        x: &'a [T],
+        x: &'a [E],
         dims: BatchNormDims,
         affine: Affine<'a, T>,
         running: Running<'a, T>,
@@ -60,25 +62,33 @@ impl<'a, T: Float> BatchNormInference<'a, T> {
         check_len("batch norm running mean", dims.channels, running.mean.len())?;
         check_len("batch norm running variance", dims.channels, running.var.len())?;
         check_epsilon(epsilon)?;
-        Ok(Self { x, dims, lines: RunningLines { running, affine, epsilon }, relu: false })
+        let lines = RunningLines { running, affine, epsilon, floor: T::ZERO };
+        Ok(Self { x, dims, lines, ending: Ending::plain() })
     }
 
     /// Whether negative outputs become 0 in the same pass.
     #[must_use]
     pub fn relu(self, relu: bool) -> Self {
-        Self { relu, ..self }
+        Self { ending: Ending { relu, ..self.ending }, ..self }
     }
 
-    /// Writes `y`. Traffic: one read and one write per element.
+    /// Adds `residual`, of the shape of `x`, to the normalised values, before a ReLU, in the same pass.
+    #[must_use]
+    pub fn residual(self, residual: &'a [E]) -> Self {
+        Self { ending: Ending { residual: Some(residual), ..self.ending }, ..self }
+    }
+
+    /// Writes `y`. Traffic: one read and one write per element, one more read with a residual.
     ///
     /// # Errors
-    /// If the length does not fit, or `TILEWISE_MAX_ISA` holds an unknown name.
-    pub fn run(self, y: &mut [T], exec: Exec) -> Result<()> {
-        (T::compiled().batch_norm_inference)(self, y, exec)
+    /// If a length does not fit, or `TILEWISE_MAX_ISA` holds an unknown name.
+    pub fn run(self, y: &mut [E], exec: Exec) -> Result<()> {
+        (E::batch_norms().inference)(self, y, exec)
     }
 
-    pub(crate) fn execute(self, y: &mut [T], exec: Exec) -> Result<()> {
-        let Self { x, dims, lines, relu } = self;
+    pub(crate) fn execute(self, y: &mut [E], exec: Exec) -> Result<()> {
+        let Self { x, dims, lines, ending } = self;
+        ending.check(dims)?;
         dims.check("batch norm output", y.len())?;
         let isa = exec.path()?;
         if x.is_empty() {
@@ -86,7 +96,9 @@ impl<'a, T: Float> BatchNormInference<'a, T> {
         }
         let (_, length) = lines_of(dims);
         let streams = outgrows_cache(size_of_val(y));
-        let work = Units { x, y, dims, length, first: 0, lines, relu, streams };
+        let (x, kind) = (ending.with(x), ending.kind());
+        let lines = RunningLines { floor: ending.floor(), ..lines };
+        let work = Units { x, y, dims, length, first: 0, lines, kind, streams };
         exec.threads().divide(work, GRAIN.div_ceil(length), &|piece| isa.run(piece));
         Ok(())
     }
@@ -98,6 +110,8 @@ struct RunningLines<'a, T> {
     running: Running<'a, T>,
     affine: Affine<'a, T>,
     epsilon: T,
+    /// What outputs below are cut off to.
+    floor: T,
 }
 
 impl<T: Float> Lines<T> for RunningLines<'_, T> {
@@ -114,62 +128,67 @@ impl<T: Float> Lines<T> for RunningLines<'_, T> {
             scale[k] = simd.mul(scale[k], simd.div(simd.splat(T::ONE), root));
         }
         let mean = source.fetch(simd, self.running.mean);
-        Line { mean, scale, shift: source.fetch(simd, self.affine.beta) }
+        let (shift, floor) = (source.fetch(simd, self.affine.beta), simd.splat(self.floor));
+        Line { mean, scale, shift, floor }
     }
 }
 
 /// Rows of channels or, where channels have positions behind them, runs of one channel each.
-struct Units<'a, T> {
-    x: &'a [T],
-    y: &'a mut [T],
+struct Units<'a, T, E> {
+    /// The input and the residual.
+    x: [&'a [E]; 2],
+    y: &'a mut [E],
     dims: BatchNormDims,
     /// Elements per unit.
     length: usize,
     /// The number of the first unit here.
     first: usize,
     lines: RunningLines<'a, T>,
-    relu: bool,
+    kind: Kind,
     streams: bool,
 }
 
-impl<T: Float> Split for Units<'_, T> {
+impl<T: Float, E: Storage<T>> Split for Units<'_, T, E> {
     fn units(&self) -> usize {
-        self.x.len() / self.length
+        self.y.len() / self.length
     }
 
     fn split(self, mid: usize) -> (Self, Self) {
-        let (x, x_rest) = self.x.split_at(mid * self.length);
+        let x = self.x.map(|x| &x[..mid * self.length]);
+        let x_rest = self.x.map(|x| &x[mid * self.length..]);
         let (y, y_rest) = self.y.split_at_mut(mid * self.length);
         let rest = Self { x: x_rest, y: y_rest, first: self.first + mid, ..self };
         (Self { x, y, ..self }, rest)
     }
 }
 
-impl<T: Float> Kernel<T> for Units<'_, T> {
+impl<T: Float, E: Storage<T>> Kernel<T> for Units<'_, T, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        match self.relu {
-            false => self.normalise::<S, false>(simd),
-            true => self.normalise::<S, true>(simd),
+        match self.kind {
+            Kind::Nothing => self.normalise::<S, Nothing>(simd),
+            Kind::Relu => self.normalise::<S, Relu>(simd),
+            Kind::Added => self.normalise::<S, Added>(simd),
         }
     }
 }
 
-impl<T: Float> Units<'_, T> {
+impl<T: Float, E: Storage<T>> Units<'_, T, E> {
     #[inline(always)]
-    fn normalise<S: Simd<T>, const RELU: bool>(self, simd: S) {
+    fn normalise<S: Simd<T>, A: After>(self, simd: S) {
         let Self { x, y, dims, length, first, lines, .. } = self;
         let leave = self.streams.then(Streaming::new);
         let leave = leave.as_ref();
         if dims.inner == 1 {
             let rows = NormaliseRows { channels: dims.channels, lines, leave };
-            return rows.run::<T, S, RELU>(simd, x, y);
+            return rows.run::<T, S, E, A>(simd, x, y);
         }
-        for (i, (x, y)) in x.chunks_exact(length).zip(y.chunks_exact_mut(length)).enumerate() {
+        for (i, y) in y.chunks_exact_mut(length).enumerate() {
             let line = lines.line(simd, Channel((first + i) % dims.channels));
-            normalise_run::<T, S, RELU>(simd, line, x, y, leave);
+            let x = x.map(|x| &x[i * length..][..length]);
+            normalise_run::<T, S, E, A>(simd, line, x, y, leave);
         }
     }
 }

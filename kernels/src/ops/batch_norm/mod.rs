@@ -32,13 +32,27 @@
 //! | backward | 12 | 12 | 20 | 24 |
 //!
 //! Inference takes 8, or 12 with plain stores.
+//!
+//! # Halves
+//! The batch, its gradients and its output may be stored as [`bf16`](crate::bf16) or
+//! [`f16`](struct@crate::f16) ([`Storage`]), with parameters and statistics in `f32`: half the bytes of the
+//! table. Values are widened exactly and results rounded once, so that these passes have the bits of those
+//! over widened values, rounded.
+//!
+//! # Residuals
+//! `y = relu(normalised + r)` is one pass ([`BatchNormForward::residual`]), and so is its way back, which
+//! gives the gradients of both addends. The ReLU's mask is worked out again from `x` and `r`, and never
+//! stored. Forward this takes 4 bytes more, backward 8, or 12 where `x` is read twice.
 
 mod backward;
 mod blocks;
+mod ending;
 mod forward;
 mod gradient;
 mod inference;
 mod normalise;
+mod outputs;
+mod slope;
 #[cfg(test)]
 mod streaming;
 mod tall;
@@ -48,6 +62,8 @@ pub use forward::{BatchNormForward, batch_norm_forward};
 pub use inference::{BatchNormInference, Running, batch_norm_inference};
 
 use crate::error::{Error, Result, check_len, checked_area};
+use crate::exec::Exec;
+use crate::ops::storage::Storage;
 use crate::simd::Float;
 
 /// The shape of a batch: `outer` x `channels` x `inner`, row-major.
@@ -199,6 +215,25 @@ fn check_epsilon<T: Float>(epsilon: T) -> Result<()> {
         return Ok(());
     }
     Err(Error::value("batch norm epsilon", "a finite value above 0", epsilon))
+}
+
+/// Entries to the passes over buffers of `E` that are computed in `T`.
+#[derive(Debug)]
+#[expect(clippy::type_complexity, reason = "an entry's type is what its operation takes and gives")]
+pub struct BatchNorms<T: 'static, E: 'static> {
+    forward: fn(BatchNormForward<'_, T, E>, &mut [E], &mut BatchStats<T>, Exec) -> Result<()>,
+    backward: fn(BatchNormBackward<'_, T, E>, &[E], BatchNormGrads<'_, T, E>, Exec) -> Result<()>,
+    inference: fn(BatchNormInference<'_, T, E>, &mut [E], Exec) -> Result<()>,
+}
+
+impl<T: Float, E: Storage<T>> BatchNorms<T, E> {
+    pub(super) const fn new() -> Self {
+        Self {
+            forward: |op, y, stats, exec| op.execute(y, stats, exec),
+            backward: |op, dy, grads, exec| op.execute(dy, grads, exec),
+            inference: |op, y, exec| op.execute(y, exec),
+        }
+    }
 }
 
 /// A batch beyond this size, half of a common second-level cache, does not stay there with its

@@ -1,10 +1,14 @@
 //! `y = (x - mean) * scale + shift`: the pass that writes the output, in training and inference.
 
+use std::marker::PhantomData;
+
 use super::blocks::{RowBlock, row_blocks};
+use super::ending::{Added, After, Kind, Nothing, Relu};
 use super::{Affine, BatchNormDims};
 use crate::ops::reduce::columns::{Columns, Group, Panel, sweep};
-use crate::parallel::ColumnsMut;
-use crate::simd::{AlignedPart, Float, Simd, Streaming};
+use crate::ops::storage::Storage;
+use crate::parallel::{ColumnsMut, Split};
+use crate::simd::{AlignedPart, Float, Kernel, Simd, Streaming};
 
 /// Where per-channel values are taken from: as many adjacent channels as lanes, or one for all.
 pub(super) trait Source<T: Float, const V: usize>: Copy {
@@ -37,31 +41,45 @@ impl<T: Float> Source<T, 1> for Channel {
     }
 }
 
-/// The three numbers of each channel that the output needs.
+/// The numbers of each channel that the output needs.
 #[derive(Clone, Copy)]
 pub(super) struct Line<V, const N: usize> {
     pub(super) mean: [V; N],
     pub(super) scale: [V; N],
     pub(super) shift: [V; N],
+    /// What outputs below are cut off to.
+    pub(super) floor: V,
 }
 
 impl<V: Copy, const N: usize> Line<V, N> {
-    /// The outputs for inputs `x`.
+    /// The outputs for inputs `x` and residuals `r`.
     #[inline(always)]
-    pub(super) fn apply<T: Float, S: Simd<T, V = V>, const RELU: bool>(
+    pub(super) fn apply<T: Float, S: Simd<T, V = V>, A: After>(
         &self,
         simd: S,
-        mut x: [V; N],
+        [mut x, r]: [[V; N]; 2],
     ) -> [V; N] {
         for (k, x) in x.iter_mut().enumerate() {
             let centred = simd.sub(*x, self.mean[k]);
-            *x = simd.mul_add(centred, self.scale[k], self.shift[k]);
-            if RELU {
+            *x = self.before_cut::<T, S, A>(simd, k, [centred, r[k]]);
+            if A::CUTS {
                 // The second operand wins where one is NaN, and that is the value.
-                *x = simd.max(simd.zero(), *x);
+                *x = simd.max(self.floor, *x);
             }
         }
         x
+    }
+
+    /// The output for `x - mean` and a residual, before anything is cut off.
+    #[inline(always)]
+    pub(super) fn before_cut<T: Float, S: Simd<T, V = V>, A: After>(
+        &self,
+        simd: S,
+        k: usize,
+        [centred, r]: [V; 2],
+    ) -> V {
+        let y = simd.mul_add(centred, self.scale[k], self.shift[k]);
+        if A::ADDS { simd.add(y, r) } else { y }
     }
 }
 
@@ -79,9 +97,11 @@ pub(super) struct BatchLines<'a, T> {
     pub(super) mean_low: &'a [T],
     pub(super) inv_std: &'a [T],
     pub(super) affine: Affine<'a, T>,
+    /// What outputs below are cut off to.
+    pub(super) floor: T,
 }
 
-impl<T> BatchLines<'_, T> {
+impl<T: Copy> BatchLines<'_, T> {
     /// Those of the channels from `first` on.
     #[inline(always)]
     pub(super) fn from(self, first: usize) -> Self {
@@ -90,6 +110,7 @@ impl<T> BatchLines<'_, T> {
             mean_low: &self.mean_low[first..],
             inv_std: &self.inv_std[first..],
             affine: self.affine.split(first).1,
+            floor: self.floor,
         }
     }
 }
@@ -110,84 +131,114 @@ impl<T: Float> Lines<T> for BatchLines<'_, T> {
             // The mean's low part is the same for all rows: it moves the shift.
             shift[k] = simd.neg_mul_add(low[k], scale[k], shift[k]);
         }
-        Line { mean: source.fetch(simd, self.mean), scale, shift }
+        let floor = simd.splat(self.floor);
+        Line { mean: source.fetch(simd, self.mean), scale, shift, floor }
     }
 }
 
 /// Normalises rows of channels; `y` has the shape of `x`.
-pub(super) struct NormaliseColumns<'a, 'b, T, L, const RELU: bool> {
-    pub(super) x: Panel<'a, T>,
-    pub(super) y: ColumnsMut<'b, T>,
+pub(super) struct NormaliseColumns<'a, 'b, E, L> {
+    /// The input and the residual.
+    pub(super) x: [Panel<'a, E>; 2],
+    pub(super) y: ColumnsMut<'b, E>,
     pub(super) lines: L,
     /// The channel of the first column.
     pub(super) turn: usize,
     pub(super) leave: Option<&'a Streaming>,
 }
 
-impl<T: Float, L: Lines<T>, const RELU: bool> NormaliseColumns<'_, '_, T, L, RELU> {
+impl<E, L> NormaliseColumns<'_, '_, E, L> {
     /// All columns.
     #[inline(always)]
-    pub(super) fn run<S: Simd<T>>(mut self, simd: S) {
-        sweep(simd, self.x.width(), &mut self);
+    pub(super) fn run<T, S, A>(self, simd: S)
+    where
+        T: Float,
+        S: Simd<T>,
+        A: After,
+        E: Storage<T>,
+        L: Lines<T>,
+    {
+        let width = self.x[0].width();
+        sweep(simd, width, &mut Normalise::<_, A>(self, PhantomData));
     }
 }
 
-impl<T: Float, L: Lines<T>, const RELU: bool> Columns<T> for NormaliseColumns<'_, '_, T, L, RELU> {
+struct Normalise<N, A>(N, PhantomData<A>);
+
+impl<T, E, L, A> Columns<T> for Normalise<NormaliseColumns<'_, '_, E, L>, A>
+where
+    T: Float,
+    E: Storage<T>,
+    L: Lines<T>,
+    A: After,
+{
     #[inline(always)]
     fn group<S: Simd<T>, const V: usize, const WHOLE: bool>(
         &mut self,
         simd: S,
         group: Group<V, WHOLE>,
     ) {
-        let line = self.lines.line(simd, Turned { group, turn: self.turn });
-        let leave = self.leave;
-        for i in 0..self.x.rows() {
-            let x = group.load(simd, self.x.row(i));
-            group.stream(simd, line.apply::<T, S, RELU>(simd, x), self.y.row(i), leave);
+        let NormaliseColumns { x: [x, r], y, lines, turn, leave } = &mut self.0;
+        let line = lines.line(simd, Turned { group, turn: *turn });
+        for i in 0..x.rows() {
+            let x = group.load(simd, x.row(i));
+            let r = if A::ADDS { group.load(simd, r.row(i)) } else { x };
+            group.stream(simd, line.apply::<T, S, A>(simd, [x, r]), y.row(i), *leave);
         }
     }
 }
 
 /// Normalises a run of one channel's values.
 #[inline(always)]
-pub(super) fn normalise_run<T: Float, S: Simd<T>, const RELU: bool>(
+pub(super) fn normalise_run<T, S, E, A>(
     simd: S,
     line: Line<S::V, 1>,
-    x: &[T],
-    y: &mut [T],
+    [x, r]: [&[E]; 2],
+    y: &mut [E],
     leave: Option<&Streaming>,
-) {
+) where
+    T: Float,
+    S: Simd<T>,
+    E: Storage<T>,
+    A: After,
+{
     let Some(leave) = leave else {
-        return normalise_part::<T, S, RELU>(simd, line, x, y);
+        return normalise_part::<T, S, E, A>(simd, line, [x, r], y);
     };
     let lines = AlignedPart::of(y);
-    let (x_head, x) = x.split_at(lines.before);
-    let (x, x_tail) = x.split_at(lines.inside);
-    let (y_head, y) = y.split_at_mut(lines.before);
-    let (y, y_tail) = y.split_at_mut(lines.inside);
-    normalise_part::<T, S, RELU>(simd, line, x_head, y_head);
-    for (x, y) in x.chunks_exact(S::LANES).zip(y.chunks_exact_mut(S::LANES)) {
-        let [out] = line.apply::<T, S, RELU>(simd, [simd.load(x)]);
-        simd.stream(out, y, leave);
+    let ([x_head, x, x_tail], [r_head, r, r_tail]) = (lines.cut(x), lines.cut(r));
+    let [y_head, y, y_tail] = lines.cut_mut(y);
+    normalise_part::<T, S, E, A>(simd, line, [x_head, r_head], y_head);
+    let inputs = x.chunks_exact(S::LANES).zip(r.chunks_exact(S::LANES));
+    for ((x, r), y) in inputs.zip(y.chunks_exact_mut(S::LANES)) {
+        let x = E::load(simd, x);
+        let r = if A::ADDS { E::load(simd, r) } else { x };
+        let [out] = line.apply::<T, S, A>(simd, [[x], [r]]);
+        E::stream(simd, out, y, leave);
     }
-    normalise_part::<T, S, RELU>(simd, line, x_tail, y_tail);
+    normalise_part::<T, S, E, A>(simd, line, [x_tail, r_tail], y_tail);
 }
 
 #[inline(always)]
-fn normalise_part<T: Float, S: Simd<T>, const RELU: bool>(
-    simd: S,
-    line: Line<S::V, 1>,
-    x: &[T],
-    y: &mut [T],
-) {
-    let mut x = x.chunks_exact(S::LANES);
+fn normalise_part<T, S, E, A>(simd: S, line: Line<S::V, 1>, [x, r]: [&[E]; 2], y: &mut [E])
+where
+    T: Float,
+    S: Simd<T>,
+    E: Storage<T>,
+    A: After,
+{
+    let (mut x, mut r) = (x.chunks_exact(S::LANES), r.chunks_exact(S::LANES));
     let mut y = y.chunks_exact_mut(S::LANES);
-    for (x, y) in x.by_ref().zip(y.by_ref()) {
-        let [out] = line.apply::<T, S, RELU>(simd, [simd.load(x)]);
-        simd.store(out, y);
+    for ((x, r), y) in x.by_ref().zip(r.by_ref()).zip(y.by_ref()) {
+        let x = E::load(simd, x);
+        let r = if A::ADDS { E::load(simd, r) } else { x };
+        let [out] = line.apply::<T, S, A>(simd, [[x], [r]]);
+        E::store(simd, out, y);
     }
-    let [out] = line.apply::<T, S, RELU>(simd, [simd.load_partial(x.remainder())]);
-    simd.store_partial(out, y.into_remainder());
+    let x = E::load_partial(simd, x.remainder());
+    let r = if A::ADDS { E::load_partial(simd, r.remainder()) } else { x };
+    let [out] = line.apply::<T, S, A>(simd, [[x], [r]]);
+    E::store_partial(simd, out, y.into_remainder());
 }
 
 /// Normalises whole rows, a few at a time.
@@ -200,19 +251,62 @@ pub(super) struct NormaliseRows<'a, L> {
 
 impl<L> NormaliseRows<'_, L> {
     #[inline(always)]
-    pub(super) fn run<T: Float, S: Simd<T>, const RELU: bool>(self, simd: S, x: &[T], y: &mut [T])
+    pub(super) fn run<T, S, E, A>(self, simd: S, x: [&[E]; 2], y: &mut [E])
     where
+        T: Float,
+        S: Simd<T>,
+        E: Storage<T>,
+        A: After,
         L: Lines<T>,
     {
         let Self { channels, lines, leave } = self;
         for block in row_blocks(y, channels, leave.is_some()) {
             let RowBlock { range, width, turn, aligned } = block;
-            let (x, y) = (&x[range.clone()], &mut y[range]);
-            let rows = x.len() / width;
-            let x = Panel::new(x, rows, width, width);
-            let y = ColumnsMut::new(y, rows, width);
+            let rows = range.len() / width;
+            let x = x.map(|x| Panel::new(&x[range.clone()], rows, width, width));
+            let y = ColumnsMut::new(&mut y[range], rows, width);
             let leave = leave.filter(|_| aligned);
-            NormaliseColumns::<_, _, RELU> { x, y, lines, turn, leave }.run(simd);
+            NormaliseColumns { x, y, lines, turn, leave }.run::<T, S, A>(simd);
+        }
+    }
+}
+
+/// Rows to be normalised with known statistics.
+pub(super) struct Rows<'a, T, E> {
+    /// The input and the residual.
+    pub(super) x: [&'a [E]; 2],
+    pub(super) y: &'a mut [E],
+    pub(super) channels: usize,
+    pub(super) lines: BatchLines<'a, T>,
+    pub(super) kind: Kind,
+    pub(super) streams: bool,
+}
+
+impl<T: Float, E: Storage<T>> Split for Rows<'_, T, E> {
+    fn units(&self) -> usize {
+        self.y.len() / self.channels
+    }
+
+    fn split(self, mid: usize) -> (Self, Self) {
+        let x = self.x.map(|x| &x[..mid * self.channels]);
+        let x_rest = self.x.map(|x| &x[mid * self.channels..]);
+        let (y, y_rest) = self.y.split_at_mut(mid * self.channels);
+        (Self { x, y, ..self }, Self { x: x_rest, y: y_rest, ..self })
+    }
+}
+
+impl<T: Float, E: Storage<T>> Kernel<T> for Rows<'_, T, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { x, y, channels, lines, kind, streams } = self;
+        let leave = streams.then(Streaming::new);
+        let rows = NormaliseRows { channels, lines, leave: leave.as_ref() };
+        match kind {
+            Kind::Nothing => rows.run::<T, S, E, Nothing>(simd, x, y),
+            Kind::Relu => rows.run::<T, S, E, Relu>(simd, x, y),
+            Kind::Added => rows.run::<T, S, E, Added>(simd, x, y),
         }
     }
 }

@@ -1,10 +1,16 @@
 //! Writing past the caches gives the bits of plain stores, wherever the output starts.
 
+use half::{bf16, f16};
+
 use super::Affine;
-use super::gradient::{Gradient, GradientRows, gradient_run};
+use super::ending::Added;
+use super::gradient::Gradient;
 use super::normalise::{BatchLines, Channel, Lines, NormaliseRows, normalise_run};
+use super::outputs::Outputs;
+use super::slope::{GradientRows, gradient_run};
 use crate::dispatch::available;
 use crate::ops::reduce::columns::{Columns, Group, sweep};
+use crate::ops::storage::Storage;
 use crate::simd::{Float, Kernel, Simd, Streaming};
 
 fn numbers<T: Float>(count: usize, mut state: u64) -> Vec<T> {
@@ -16,51 +22,58 @@ fn numbers<T: Float>(count: usize, mut state: u64) -> Vec<T> {
 }
 
 /// Normalises `data` as rows of channels and as runs of its middle channel; the same of gradients.
-struct Passes<'a, T> {
+struct Passes<'a, T, E> {
     gradient: Gradient<'a, T>,
     channels: usize,
-    data: [&'a [T]; 2],
-    outputs: [&'a mut [T]; 4],
+    /// `x`, `dy` and a residual.
+    data: [&'a [E]; 3],
+    outputs: [&'a mut [E]; 6],
     streams: bool,
 }
 
-impl<T: Float> Kernel<T> for Passes<'_, T> {
+impl<T: Float, E: Storage<T>> Kernel<T> for Passes<'_, T, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let Self { gradient, channels, data: [x, dy], outputs, streams } = self;
-        let [y_rows, y_run, dx_rows, dx_run] = outputs;
+        let Self { gradient, channels, data, outputs, streams } = self;
+        let [y_rows, y_run, dx_rows, dx_run, dr_rows, dr_run] = outputs;
+        let [x, _, r] = data;
         let (lines, channel) = (gradient.lines, Channel(channels / 2));
         let leave = streams.then(Streaming::new);
         let leave = leave.as_ref();
-        NormaliseRows { channels, lines, leave }.run::<T, S, true>(simd, x, y_rows);
-        GradientRows { channels, gradient, leave }.run::<S, true>(simd, [x, dy], dx_rows);
+        let rows = NormaliseRows { channels, lines, leave };
+        rows.run::<T, S, E, Added>(simd, [x, r], y_rows);
+        let to = Outputs { dx: dx_rows, dr: Some(dr_rows) };
+        GradientRows { channels, gradient, leave }.run::<S, E, Added>(simd, data, to);
         let (line, slope) = (lines.line(simd, channel), gradient.slope(simd, channel));
-        normalise_run::<T, S, true>(simd, line, x, y_run, leave);
-        gradient_run::<T, S, true>(simd, &slope, [x, dy], dx_run, leave);
+        normalise_run::<T, S, E, Added>(simd, line, [x, r], y_run, leave);
+        let to = Outputs { dx: dx_run, dr: Some(dr_run) };
+        gradient_run::<T, S, E, Added>(simd, &slope, data, to, leave);
     }
 }
 
-fn same_bits_streamed<T: Float>() {
+fn same_bits_streamed<T: Float, E: Storage<T> + PartialEq + std::fmt::Debug>() {
     for (channels, rows) in [(16, 1), (16, 300), (64, 7), (80, 70), (1008, 18), (7, 40), (17, 9)] {
         let len = channels * rows;
-        let (x, dy) = (numbers::<T>(len, 1), numbers::<T>(len, 2));
+        let data = [1, 2, 9].map(|seed| numbers::<T>(len, seed));
+        let data = data.map(|data| data.into_iter().map(E::narrow).collect::<Vec<E>>());
+        let [x, dy, r] = data.each_ref().map(Vec::as_slice);
         let values: [Vec<T>; 6] = std::array::from_fn(|k| numbers(channels, 3 + k as u64));
         let [mean, mean_low, inv_std, dgamma, dbeta, gamma] = values.each_ref();
         let affine = Affine { gamma, beta: dbeta };
-        let lines = BatchLines { mean, mean_low, inv_std, affine };
+        let lines = BatchLines { mean, mean_low, inv_std, affine, floor: T::ZERO };
         let gradient = Gradient { lines, dgamma, dbeta, count: rows };
         for &isa in available().unwrap() {
             let pass = |start: usize, streams: bool| {
-                let mut rooms = [(); 4].map(|()| vec![T::NAN; len + start]);
+                let mut rooms = [(); 6].map(|()| vec![E::narrow(T::NAN); len + start]);
                 let outputs = rooms.each_mut().map(|room| &mut room[start..]);
-                isa.run(Passes { gradient, channels, data: [&x, &dy], outputs, streams });
+                isa.run(Passes { gradient, channels, data: [x, dy, r], outputs, streams });
                 rooms.map(|room| room[start..].to_vec())
             };
             let plain = pass(0, false);
             for start in [0, 1, 3, 4, 8, 13] {
-                assert_eq!(pass(start, true), plain, "{} {isa} {channels} from {start}", T::NAME);
+                assert_eq!(pass(start, true), plain, "{} {isa} {channels} from {start}", E::STORED);
             }
         }
     }
@@ -68,12 +81,18 @@ fn same_bits_streamed<T: Float>() {
 
 #[test]
 fn same_bits_streamed_f32() {
-    same_bits_streamed::<f32>();
+    same_bits_streamed::<f32, f32>();
 }
 
 #[test]
 fn same_bits_streamed_f64() {
-    same_bits_streamed::<f64>();
+    same_bits_streamed::<f64, f64>();
+}
+
+#[test]
+fn same_bits_streamed_halves() {
+    same_bits_streamed::<f32, bf16>();
+    same_bits_streamed::<f32, f16>();
 }
 
 /// Loads the groups of a row that starts anew after its last element.

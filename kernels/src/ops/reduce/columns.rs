@@ -2,18 +2,22 @@
 
 use std::ops::Range;
 
-use crate::simd::{Float, Simd, Streaming};
+use crate::ops::storage::Storage;
+use crate::simd::{Float, LINE, Simd, Streaming};
 
 /// A block of columns, read-only, whose rows are contiguous each.
-pub(crate) trait Rows<T> {
+pub(crate) trait Rows {
+    /// What lies there.
+    type Element;
+
     /// Number of rows.
     fn rows(&self) -> usize;
     /// Number of columns.
     fn width(&self) -> usize;
     /// Row `i` of the block.
-    fn row(&self, i: usize) -> &[T];
+    fn row(&self, i: usize) -> &[Self::Element];
     /// Where row `i` starts, if there is such a row or not: for prefetching only.
-    fn start_of(&self, i: usize) -> *const T;
+    fn start_of(&self, i: usize) -> *const Self::Element;
 }
 
 /// A row-major block of columns of a slice.
@@ -70,7 +74,9 @@ impl<'a, T> Panel<'a, T> {
     }
 }
 
-impl<T> Rows<T> for Panel<'_, T> {
+impl<T> Rows for Panel<'_, T> {
+    type Element = T;
+
     #[inline(always)]
     fn rows(&self) -> usize {
         self.rows
@@ -112,47 +118,54 @@ pub(crate) struct Group<const V: usize, const WHOLE: bool> {
 impl<const V: usize, const WHOLE: bool> Group<V, WHOLE> {
     /// This group's elements of a row; lanes beyond a part are zero.
     #[inline(always)]
-    pub(crate) fn load<T: Float, S: Simd<T>>(self, simd: S, row: &[T]) -> [S::V; V] {
+    pub(crate) fn load<T: Float, S: Simd<T>, E: Storage<T>>(self, simd: S, row: &[E]) -> [S::V; V] {
         let row = &row[self.first..self.first + self.width];
         let mut vectors = [simd.zero(); V];
         if WHOLE {
             for (k, v) in vectors.iter_mut().enumerate() {
-                *v = simd.load(&row[k * S::LANES..]);
+                *v = E::load(simd, &row[k * S::LANES..]);
             }
         } else {
-            vectors[0] = simd.load_partial(row);
+            vectors[0] = E::load_partial(simd, row);
         }
         vectors
     }
 
     /// Asks for this group's elements of a row that starts at `row`.
     #[inline(always)]
-    pub(crate) fn prefetch<T: Float, S: Simd<T>>(self, simd: S, row: *const T) {
-        for k in 0..V {
-            simd.prefetch(row.wrapping_add(self.first + k * S::LANES));
+    pub(crate) fn prefetch<T: Float, S: Simd<T>, E>(self, simd: S, row: *const E) {
+        // Vectors are whole lines on one path, halves of them in memory or less on others.
+        let step = (LINE / (S::LANES * size_of::<E>())).max(1);
+        for k in (0..V).step_by(step) {
+            simd.prefetch(row.wrapping_add(self.first + k * S::LANES).cast());
         }
     }
 
     /// Writes this group's elements of a row.
     #[inline(always)]
-    pub(crate) fn store<T: Float, S: Simd<T>>(self, simd: S, vectors: [S::V; V], row: &mut [T]) {
+    pub(crate) fn store<T: Float, S: Simd<T>, E: Storage<T>>(
+        self,
+        simd: S,
+        vectors: [S::V; V],
+        row: &mut [E],
+    ) {
         let row = &mut row[self.first..self.first + self.width];
         if WHOLE {
             for (k, v) in vectors.into_iter().enumerate() {
-                simd.store(v, &mut row[k * S::LANES..]);
+                E::store(simd, v, &mut row[k * S::LANES..]);
             }
         } else {
-            simd.store_partial(vectors[0], row);
+            E::store_partial(simd, vectors[0], row);
         }
     }
 
     /// The same past the caches where there is leave to; a part goes through them.
     #[inline(always)]
-    pub(crate) fn stream<T: Float, S: Simd<T>>(
+    pub(crate) fn stream<T: Float, S: Simd<T>, E: Storage<T>>(
         self,
         simd: S,
         vectors: [S::V; V],
-        row: &mut [T],
+        row: &mut [E],
         leave: Option<&Streaming>,
     ) {
         let Some(leave) = leave.filter(|_| WHOLE) else {
@@ -160,7 +173,7 @@ impl<const V: usize, const WHOLE: bool> Group<V, WHOLE> {
         };
         let row = &mut row[self.first..self.first + self.width];
         for (k, v) in vectors.into_iter().enumerate() {
-            simd.stream(v, &mut row[k * S::LANES..], leave);
+            E::stream(simd, v, &mut row[k * S::LANES..], leave);
         }
     }
 

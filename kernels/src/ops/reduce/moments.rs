@@ -8,6 +8,7 @@
 //! relative to the first pivot, so that a large offset costs nothing.
 
 use super::columns::{Columns, Group, Panel, Rows, sweep};
+use crate::ops::storage::Storage;
 use crate::simd::{Float, Simd};
 
 /// Rows per block: sums in the element type stay short, and merging stays rare.
@@ -89,7 +90,12 @@ pub(crate) struct StripMoments {
 impl StripMoments {
     /// The statistics of all rows of a panel of at most [`STRIP`] columns.
     #[inline(always)]
-    pub(crate) fn of<T: Float, S: Simd<T>>(simd: S, panel: Panel<'_, T>) -> Self {
+    pub(crate) fn of<T, S, E>(simd: S, panel: Panel<'_, E>) -> Self
+    where
+        T: Float,
+        S: Simd<T>,
+        E: Storage<T>,
+    {
         let mut all = Self { channels: [Moment::default(); STRIP], count: 0.0 };
         let mut first = 0;
         while first < panel.rows() {
@@ -113,7 +119,7 @@ pub(crate) struct BlockSums<P, T> {
     squares: [T; STRIP],
 }
 
-impl<P: Rows<T>, T: Float> BlockSums<P, T> {
+impl<P: Rows<Element: Storage<T>>, T: Float> BlockSums<P, T> {
     /// The sums over a panel of at most [`BLOCK_ROWS`] rows and [`STRIP`] columns.
     #[inline(always)]
     pub(crate) fn of<S: Simd<T>>(simd: S, panel: P) -> Self {
@@ -155,7 +161,7 @@ impl<P: Rows<T>, T: Float> BlockSums<P, T> {
     }
 }
 
-impl<P: Rows<T>, T: Float> Columns<T> for BlockSums<P, T> {
+impl<P: Rows<Element: Storage<T>>, T: Float> Columns<T> for BlockSums<P, T> {
     #[inline(always)]
     fn group<S: Simd<T>, const V: usize, const WHOLE: bool>(
         &mut self,

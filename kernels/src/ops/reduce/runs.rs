@@ -1,6 +1,7 @@
 //! Values that lie in contiguous runs: a slice, or a channel of a batch of planes.
 
 use super::moments::{Moment, PIVOT_SHARE};
+use crate::ops::storage::Storage;
 use crate::simd::{Float, Simd};
 
 /// Elements per block: sums in the element type stay short, and merging stays rare.
@@ -103,12 +104,17 @@ pub(crate) trait Walker<T: Float, S: Simd<T>, const N: usize> {
 /// Hands all vectors of `N` runs of equal length to `walker`; in the last vector, lanes beyond the
 /// end hold the run's `fill`.
 #[inline(always)]
-pub(crate) fn walk<T: Float, S: Simd<T>, W: Walker<T, S, N>, const N: usize>(
+pub(crate) fn walk<T, S, E, W, const N: usize>(
     simd: S,
-    runs: [&[T]; N],
+    runs: [&[E]; N],
     fill: [T; N],
     walker: &mut W,
-) {
+) where
+    T: Float,
+    S: Simd<T>,
+    E: Storage<T>,
+    W: Walker<T, S, N>,
+{
     let len = runs[0].len();
     let mut at = 0;
     while at + 4 * S::LANES <= len {
@@ -125,17 +131,22 @@ pub(crate) fn walk<T: Float, S: Simd<T>, W: Walker<T, S, N>, const N: usize>(
     if at < len {
         let mut vectors = [simd.zero(); N];
         for (n, v) in vectors.iter_mut().enumerate() {
-            *v = simd.load_or(&runs[n][at..], fill[n]);
+            *v = E::load_or(simd, &runs[n][at..], fill[n]);
         }
         walker.take::<1>(simd, vectors);
     }
 }
 
 #[inline(always)]
-fn load<T: Float, S: Simd<T>, const N: usize>(simd: S, runs: [&[T]; N], at: usize) -> [S::V; N] {
+fn load<T, S, E, const N: usize>(simd: S, runs: [&[E]; N], at: usize) -> [S::V; N]
+where
+    T: Float,
+    S: Simd<T>,
+    E: Storage<T>,
+{
     let mut vectors = [simd.zero(); N];
     for (v, run) in vectors.iter_mut().zip(runs) {
-        *v = simd.load(&run[at..]);
+        *v = E::load(simd, &run[at..]);
     }
     vectors
 }
@@ -150,7 +161,12 @@ pub(crate) fn sum_slots<T: Float, S: Simd<T>>(simd: S, slots: [S::V; 4]) -> T {
 /// The statistics of all values and their number, block by block as in
 /// [`moments`](super::moments).
 #[inline(always)]
-pub(crate) fn moment<T: Float, S: Simd<T>>(simd: S, runs: Runs<'_, T>) -> (Moment, f64) {
+pub(crate) fn moment<T, S, E>(simd: S, runs: Runs<'_, E>) -> (Moment, f64)
+where
+    T: Float,
+    S: Simd<T>,
+    E: Storage<T>,
+{
     let (mut all, mut count) = (Moment::default(), 0.0);
     for block in runs.blocks() {
         let pivot = pivot(simd, block);
@@ -171,9 +187,9 @@ pub(crate) fn moment<T: Float, S: Simd<T>>(simd: S, runs: Runs<'_, T>) -> (Momen
 
 /// The mean of a block's head, exact where its values are equal.
 #[inline(always)]
-fn pivot<T: Float, S: Simd<T>>(simd: S, block: Runs<'_, T>) -> T {
+fn pivot<T: Float, S: Simd<T>, E: Storage<T>>(simd: S, block: Runs<'_, E>) -> T {
     let head = block.head();
-    let first = head.run(0)[0];
+    let first = head.run(0)[0].widen();
     let mut excess = Excess { pivot: simd.splat(first), sum: [simd.zero(); 4] };
     for i in 0..head.count() {
         walk(simd, [head.run(i)], [first], &mut excess);

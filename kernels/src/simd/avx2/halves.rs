@@ -18,6 +18,19 @@ impl Avx2 {
         })
     }
 
+    /// 8 halves, rounded.
+    #[inline(always)]
+    pub(super) fn narrow_one<H: Half>(self, v: __m256) -> __m128i {
+        if !H::IS_BRAIN {
+            return registers!(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
+        }
+        registers!({
+            let halves = upper_halves(v);
+            let high = _mm256_extracti128_si256::<1>(halves);
+            _mm_packus_epi32(_mm256_castsi256_si128(halves), high)
+        })
+    }
+
     /// 16 halves, rounded.
     #[inline(always)]
     pub(super) fn narrow<H: Half>(self, [a, b]: [__m256; 2]) -> __m256i {

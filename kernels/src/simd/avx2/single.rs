@@ -77,6 +77,32 @@ impl Simd<f32> for Avx2 {
         unsafe { _mm256_stream_si256(dst.as_mut_ptr().cast(), bits) }
     }
     #[inline(always)]
+    fn load_half<H: Half>(self, src: &[H]) -> __m256 {
+        let src = &src[..8];
+        // SAFETY: 8 readable halves of two bytes each; features as in `registers`.
+        let bits = unsafe { _mm_loadu_si128(src.as_ptr().cast()) };
+        self.widen::<H>(bits)
+    }
+    #[inline(always)]
+    fn store_half<H: Half>(self, v: __m256, dst: &mut [H]) {
+        let dst = &mut dst[..8];
+        let bits = self.narrow_one::<H>(v);
+        // SAFETY: 8 writable halves of two bytes each, for which all bits are valid; features as in
+        // `registers`.
+        unsafe { _mm_storeu_si128(dst.as_mut_ptr().cast(), bits) }
+    }
+    #[inline(always)]
+    fn stream_half<H: Half>(self, v: __m256, dst: &mut [H], _leave: &Streaming) {
+        let dst = &mut dst[..8];
+        if !dst.as_ptr().addr().is_multiple_of(size_of::<__m128i>()) {
+            return Simd::<f32>::store_half(self, v, dst);
+        }
+        let bits = self.narrow_one::<H>(v);
+        // SAFETY: as in `store_half`, and aligned to a vector of them as just checked; the end of the
+        // leave orders the store before any other thread is told of it.
+        unsafe { _mm_stream_si128(dst.as_mut_ptr().cast(), bits) }
+    }
+    #[inline(always)]
     fn load_partial(self, src: &[f32]) -> __m256 {
         // SAFETY: the mask covers no more than `src.len()` elements; masked lanes are not read.
         unsafe { self.load_tail(src.as_ptr(), Simd::<f32>::tail(self, src.len().min(8))) }

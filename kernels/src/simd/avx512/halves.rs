@@ -18,6 +18,15 @@ impl Avx512 {
         })
     }
 
+    /// 16 halves, rounded.
+    #[inline(always)]
+    pub(super) fn narrow_one<H: Half>(self, v: __m512) -> __m256i {
+        if !H::IS_BRAIN {
+            return registers!(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
+        }
+        registers!(_mm512_cvtepi32_epi16(upper_halves(v)))
+    }
+
     /// 32 halves, rounded.
     #[inline(always)]
     pub(super) fn narrow<H: Half>(self, [a, b]: [__m512; 2]) -> __m512i {

@@ -74,6 +74,48 @@ impl Simd<f32> for Avx512 {
         unsafe { _mm512_stream_si512(dst.as_mut_ptr().cast(), bits) }
     }
     #[inline(always)]
+    fn load_half<H: Half>(self, src: &[H]) -> __m512 {
+        let src = &src[..16];
+        // SAFETY: 16 readable halves of two bytes each; features as in `registers`.
+        let bits = unsafe { _mm256_loadu_si256(src.as_ptr().cast()) };
+        self.widen::<H>(bits)
+    }
+    #[inline(always)]
+    fn store_half<H: Half>(self, v: __m512, dst: &mut [H]) {
+        let dst = &mut dst[..16];
+        let bits = self.narrow_one::<H>(v);
+        // SAFETY: 16 writable halves of two bytes each, for which all bits are valid; features as
+        // in `registers`.
+        unsafe { _mm256_storeu_si256(dst.as_mut_ptr().cast(), bits) }
+    }
+    #[inline(always)]
+    fn stream_half<H: Half>(self, v: __m512, dst: &mut [H], _leave: &Streaming) {
+        let dst = &mut dst[..16];
+        if !dst.as_ptr().addr().is_multiple_of(size_of::<__m256i>()) {
+            return Simd::<f32>::store_half(self, v, dst);
+        }
+        let bits = self.narrow_one::<H>(v);
+        // SAFETY: as in `store_half`, and aligned to a vector of them as just checked; the end of the
+        // leave orders the store before any other thread is told of it.
+        unsafe { _mm256_stream_si256(dst.as_mut_ptr().cast(), bits) }
+    }
+    #[inline(always)]
+    fn load_half_partial<H: Half>(self, src: &[H]) -> __m512 {
+        let tail = Simd::<f32>::tail(self, src.len().min(16));
+        // SAFETY: the mask covers no more than `src.len()` halves of two bytes each; masked ones are
+        // not read; features as in `registers`.
+        let bits = unsafe { _mm256_maskz_loadu_epi16(tail, src.as_ptr().cast()) };
+        self.widen::<H>(bits)
+    }
+    #[inline(always)]
+    fn store_half_partial<H: Half>(self, v: __m512, dst: &mut [H]) {
+        let tail = Simd::<f32>::tail(self, dst.len().min(16));
+        let bits = self.narrow_one::<H>(v);
+        // SAFETY: the mask covers no more than `dst.len()` halves of two bytes each, for which all bits
+        // are valid; masked ones are not written; features as in `registers`.
+        unsafe { _mm256_mask_storeu_epi16(dst.as_mut_ptr().cast(), tail, bits) }
+    }
+    #[inline(always)]
     fn load_partial(self, src: &[f32]) -> __m512 {
         // SAFETY: the mask covers no more than `src.len()` elements; masked lanes are not read.
         unsafe { self.load_tail(src.as_ptr(), Simd::<f32>::tail(self, src.len().min(16))) }
