@@ -68,7 +68,7 @@ const GEMM_ARCH: [&str; 1] = ["kernels/src/gemm/amx/tile.rs"];
 
 /// Files of `ops/` that serve operations and are none: the table of them, loops over elements and along
 /// rows, the search for a value outside its range, and where windows lie. Each is reached through those it serves.
-const HELPERS: [&str; 6] = ["mod", "compiled", "elementwise", "rows", "range", "window"];
+const HELPERS: [&str; 7] = ["mod", "compiled", "elementwise", "rows", "range", "storage", "window"];
 
 /// Operations with a fuzz target, and its name.
 const FUZZED: [(&str, &str); 13] = [

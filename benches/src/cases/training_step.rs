@@ -49,16 +49,25 @@ fn case_of_images<T: Float>(
     let [mut channels, mut height, mut width] = dims;
     let names: Vec<_> = filters.iter().chain([&classes]).map(usize::to_string).collect();
     let shape = format!("{images}x{channels}x{height}x{width}-{}", names.join("-"));
-    let mut products = 0;
+    let features = images * channels * height * width;
+    let (mut products, mut parameters) = (0, 0);
     for (i, count) in filters.iter().enumerate() {
         let passes = if i == 0 { 2 } else { 3 };
         products += passes * 9 * channels * count * height * width;
+        // γ and β instead of a bias.
+        parameters += (9 * channels + 2) * count;
         (channels, height, width) = (*count, height / 2, width / 2);
     }
-    products += 3 * channels * height * width * classes;
+    let last = channels * height * width;
+    products += 3 * last * classes;
+    parameters += (last + 1) * classes;
     let id = format!("conv_step/{}/{shape}", T::NAME);
     let make = move || Step::<T>::of_images(images, dims, filters, classes);
-    let mut case = Case::new(id, Work::Flops(2 * (images * products) as u64), make);
+    // As of rows.
+    let least = |per_parameter| (features + per_parameter * parameters) * size_of::<T>();
+    let mut case = Case::new(id, Work::Flops(2 * (images * products) as u64), make)
+        .moving(least(6))
+        .holding(least(3));
     // The twin is the same network in f64: right, but no measure of anything.
     case.naive = false;
     case

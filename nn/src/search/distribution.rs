@@ -293,10 +293,8 @@ impl Distribution {
             (Some(cells), _) => return (kept + 0.5) / cells as f64,
             (None, _) => {}
         }
-        let at = match self {
-            Self::Float { log: false, .. } => kept,
-            _ => ln(kept),
-        };
+        let linear = matches!(self, Self::Float { log: false, .. });
+        let at = if linear { kept } else { ln(kept) };
         if start == end { 0.5 } else { ((at - start) / (end - start)).clamp(0.0, 1.0) }
     }
 
