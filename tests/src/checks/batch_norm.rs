@@ -109,7 +109,7 @@ fn forward<T: Real>(isa: Isa, case: &Case, operands: &Operands<T>) -> Result<(),
             let mut exact = beta[c];
             if case.residual {
                 bound = bound + Tracked::exact(operands.residual[at]);
-                exact = exact + operands.residual[at];
+                exact += operands.residual[at];
             }
             bound.expect("y", at, y[at], want[at])?;
             let exact = if case.relu && exact < T::ZERO { T::ZERO } else { exact };
