@@ -265,13 +265,13 @@ impl<T: Float, E: Storage<T>> Workload for Batch<T, E> {
     /// Whoever writes nothing must not pass for the one before. (Nobody else writes `inv_std`.)
     fn reset(&mut self) {
         self.out.fill(E::narrow(T::NAN));
-        self.dresidual.fill(E::narrow(T::NAN));
         match self.pass {
             Pass::Forward => {
                 self.stats.mean.fill(T::NAN);
                 self.stats.var.fill(T::NAN);
             }
             Pass::Backward => {
+                self.dresidual.fill(E::narrow(T::NAN));
                 self.dgamma.fill(T::NAN);
                 self.dbeta.fill(T::NAN);
             }
