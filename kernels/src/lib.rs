@@ -63,8 +63,9 @@
 //! One binary holds every path. The CPU's feature bits choose among them when the program runs:
 //! `portable`, `avx2` (with FMA and F16C) and `avx512` (F, BW, DQ, VL). [`available`] lists what can run,
 //! `TILEWISE_MAX_ISA` caps it, [`Exec::isa`] forces one, and [`Isa::best`] tells which will run.
-//! What is asked for in `f32` is computed in `f32`, whatever the path. Products of [`bf16`] matrices
-//! have one path more, `amx`, which is in the list [`available_for_halves`].
+//! What is asked for in `f32` is computed in `f32`, whatever the path. Products of [`bf16`] matrices, and
+//! those of `f32` at another [`Precision`], have one path more, `amx`, which is in the list
+//! [`available_for_halves`].
 //!
 //! # Same bits
 //!
@@ -121,7 +122,8 @@ pub use dispatch::{ISA_NAMES, Isa, MAX_ISA_VARIABLE, available, available_for_ha
 pub use error::{Error, ErrorKind, Result};
 pub use exec::Exec;
 pub use gemm::{
-    BatchedGemm, Blocking, ColumnMoments, Element, Gemm, GemmPlan, PackedA, PackedB, SumsTo, gemm,
+    BatchedGemm, Blocking, ColumnMoments, Element, Gemm, GemmPlan, PackedA, PackedB, Precision,
+    SumsTo, gemm,
 };
 pub use half::{bf16, f16};
 // All that an element type knows of operations: the table of them.

@@ -1,6 +1,6 @@
 //! What the oracle of matrix products needs to know of the operands' types.
 
-use tilewise_kernels::{Float, Isa, SumsTo, bf16, f16};
+use tilewise_kernels::{Float, Isa, Precision, SumsTo, bf16, f16};
 
 use crate::real::{Real, Stored};
 
@@ -9,13 +9,13 @@ pub trait Multiplied<T: Real>: SumsTo<T> + Stored {
     /// The nearest value of this type.
     fn narrow(x: T) -> Self;
 
-    /// This value as products on `isa` see it.
-    fn seen_on(self, _isa: Isa) -> T {
+    /// This value as products of a precision on `isa` see it.
+    fn seen_on(self, _isa: Isa, _precision: Precision) -> T {
         self.widen()
     }
 
-    /// How sums over `k` steps are rounded on `isa`.
-    fn rounding(_isa: Isa, k: usize) -> Rounding {
+    /// How sums over `k` steps are rounded on `isa` at a precision.
+    fn rounding(_isa: Isa, _precision: Precision, k: usize) -> Rounding {
         Rounding::of_a_chain::<T>(k)
     }
 }
@@ -28,6 +28,12 @@ pub struct Rounding {
     pub times: f64,
     /// The most that all operations behind a sum lose to underflow.
     pub underflow: f64,
+    /// The same in units of the product of the largest magnitudes behind it.
+    pub of_largest: f64,
+    /// Roundings where values are tiny, huge or not finite, and the sum is taken in another way.
+    pub at_extremes: f64,
+    /// Whether a tiny value may count as zero next to an infinity.
+    pub tiny_vanishes: bool,
 }
 
 impl Rounding {
@@ -35,7 +41,13 @@ impl Rounding {
     /// block, in whatever order: kc + blocks <= k + 1 for two blocks or more.
     fn of_a_chain<T: Real>(k: usize) -> Self {
         let times = (k + 1) as f64;
-        Self { times, underflow: times * T::LEAST }
+        Self {
+            times,
+            underflow: times * T::LEAST,
+            of_largest: 0.0,
+            at_extremes: times,
+            tiny_vanishes: false,
+        }
     }
 
     /// TDPBF16PS: 32 steps in two chains of 16 fused multiply-adds, the sum of the two chains, and
@@ -43,12 +55,35 @@ impl Rounding {
     /// value, because subnormal results become zero.
     fn of_tiles(k: usize) -> Self {
         let blocks = k.div_ceil(32);
-        let operations = (k + 2 * blocks) as f64;
+        let (times, operations) = ((k.min(16) + 1 + blocks) as f64, (k + 2 * blocks) as f64);
+        let underflow = operations * f64::from(f32::MIN_POSITIVE);
+        Self { times, underflow, of_largest: 0.0, at_extremes: times, tiny_vanishes: false }
+    }
+
+    /// Sums of products of parts. In a block of at most `most` steps of 32 a product of the first parts meets
+    /// 16 roundings in its chain, one where chains meet and `adds` at each step; then one for each
+    /// block. First parts are larger than the values by up to 2^-8. `left_out`: what is missing of a
+    /// product, and the roundings of small products, in units of a rounding.
+    fn of_parts(k: usize, most: usize, adds: usize, left_out: f64) -> Self {
+        let steps = k.div_ceil(32);
+        let blocks = steps.div_ceil(most);
+        let chain = (k.min(16) + 1 + adds * steps.min(most) + blocks) as f64;
+        let plain = Self::of_a_chain::<f32>(k);
         Self {
-            times: (k.min(16) + 1 + blocks) as f64,
-            underflow: operations * f64::from(f32::MIN_POSITIVE),
+            times: 1.01 * chain + left_out,
+            underflow: plain.underflow,
+            // Subnormal parts and results are lost, all below 2^-126, beside a product of at least 2^-80.
+            of_largest: k as f64 * (-42.0_f64).exp2(),
+            at_extremes: plain.times + left_out,
+            // Two parts are not exact.
+            tiny_vanishes: left_out > 100.0,
         }
     }
+}
+
+/// Whether a value is far from where parts of values, or of products, are lost.
+pub fn is_moderate(x: f64) -> bool {
+    x == 0.0 || ((-40.0_f64).exp2()..=50.0_f64.exp2()).contains(&x.abs())
 }
 
 fn on_tiles(isa: Isa) -> bool {
@@ -58,6 +93,24 @@ fn on_tiles(isa: Isa) -> bool {
 impl Multiplied<Self> for f32 {
     fn narrow(x: Self) -> Self {
         x
+    }
+
+    fn seen_on(self, isa: Isa, precision: Precision) -> Self {
+        match precision {
+            Precision::Bf16 => bf16::from_f32(self).seen_on(isa, precision),
+            _ => self,
+        }
+    }
+
+    fn rounding(isa: Isa, precision: Precision, k: usize) -> Rounding {
+        match precision {
+            Precision::Bf16 => bf16::rounding(isa, precision, k),
+            // Left out: 2^-25 twice, and 2^-34; five small products of up to 2^-7 in all.
+            Precision::Bf16x6 if on_tiles(isa) => Rounding::of_parts(k, 5, 1, 1.6),
+            // Left out: 2^-16 of the second parts, and 2^-17 of each operand.
+            Precision::Bf16x3 if on_tiles(isa) => Rounding::of_parts(k, 8, 3, 516.0),
+            _ => Rounding::of_a_chain::<Self>(k),
+        }
     }
 }
 
@@ -79,12 +132,12 @@ impl Multiplied<f32> for bf16 {
     }
 
     /// Tiles take subnormal operands for zero.
-    fn seen_on(self, isa: Isa) -> f32 {
+    fn seen_on(self, isa: Isa, _precision: Precision) -> f32 {
         let x = self.to_f32();
         if on_tiles(isa) && x.is_subnormal() { f32::ZERO.copysign(x) } else { x }
     }
 
-    fn rounding(isa: Isa, k: usize) -> Rounding {
+    fn rounding(isa: Isa, _precision: Precision, k: usize) -> Rounding {
         if on_tiles(isa) { Rounding::of_tiles(k) } else { Rounding::of_a_chain::<f32>(k) }
     }
 }

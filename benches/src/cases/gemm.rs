@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use tilewise_kernels::{
-    Float, Gemm, Isa, MatMut, MatRef, PackedB, SumsTo, available, available_for_halves, bf16, f16,
-    naive,
+    Float, Gemm, Isa, MatMut, MatRef, PackedB, Precision, SumsTo, available, available_for_halves,
+    bf16, f16, naive,
 };
 
 use crate::case::{Case, Implementation, Who, Work, Workload};
@@ -145,13 +145,31 @@ impl_operand! {
 
 /// One case per shape.
 pub(crate) fn cases<T: Float, E: Operand<T>>(shapes: &[Shape]) -> Vec<Case> {
+    cases_at::<T, E>(shapes, Precision::F32)
+}
+
+/// Multiplications from which on other precisions are worth asking for.
+const PRECISION_LIMIT: usize = 1 << 24;
+
+/// Those of `f32` at other precisions, beside peers in `f32`.
+pub(crate) fn cases_at_precisions(shapes: &[Shape]) -> Vec<Case> {
+    let large = |shape: &&Shape| shape.multiplications() >= PRECISION_LIMIT;
+    let large: Vec<Shape> = shapes.iter().filter(large).copied().collect();
+    let precisions = [Precision::Bf16x6, Precision::Bf16x3, Precision::Bf16];
+    precisions.into_iter().flat_map(|precision| cases_at::<f32, f32>(&large, precision)).collect()
+}
+
+fn cases_at<T: Float, E: Operand<T>>(shapes: &[Shape], precision: Precision) -> Vec<Case> {
+    let plain = precision == Precision::F32;
+    let name = if plain { E::NAME.to_owned() } else { format!("{}-as-{precision}", E::NAME) };
     let case = |&shape: &Shape| {
         let Shape { m, n, k, .. } = shape;
-        let id = format!("gemm/{}/{m}x{n}x{k}{}", E::NAME, shape.layout());
+        let id = format!("gemm/{name}/{m}x{n}x{k}{}", shape.layout());
         let work = Work::Flops(2 * shape.multiplications() as u64);
         let bytes = (m * k + k * n) * size_of::<E>() + m * n * size_of::<T>();
-        let mut case = Case::new(id, work, move || Product::<T, E>::new(shape)).moving(bytes);
-        case.paths = E::PATHS;
+        let mut case =
+            Case::new(id, work, move || Product::<T, E>::new(shape, precision)).moving(bytes);
+        case.paths = if plain { E::PATHS } else { available_for_halves };
         case.naive = shape.multiplications() <= NAIVE_LIMIT;
         case.packs = true;
         case
@@ -161,6 +179,7 @@ pub(crate) fn cases<T: Float, E: Operand<T>>(shapes: &[Shape]) -> Vec<Case> {
 
 struct Product<T, E> {
     shape: Shape,
+    precision: Precision,
     a: Vec<E>,
     b: Vec<E>,
     /// B once more, for who wants it packed.
@@ -185,12 +204,12 @@ fn narrow<T: Float, E: Operand<T>>(values: Vec<f64>) -> Vec<E> {
 }
 
 impl<T: Float, E: Operand<T>> Product<T, E> {
-    fn new(shape: Shape) -> Self {
+    fn new(shape: Shape, precision: Precision) -> Self {
         let Shape { m, n, k, .. } = shape;
         let mut random = Random::new(2);
         let mut uniform = |len| narrow(random.uniform(len, -1.0, 1.0));
         let (a, b) = (uniform(m * k), uniform(k * n));
-        Self { shape, a, b, packed: None, owned: None, c: vec![T::ZERO; m * n] }
+        Self { shape, precision, a, b, packed: None, owned: None, c: vec![T::ZERO; m * n] }
     }
 
     /// Packs B for those that want it packed, and copies both for those that want to own them.
@@ -199,7 +218,8 @@ impl<T: Float, E: Operand<T>> Product<T, E> {
         let a = view(&self.a, [m, k], a_transposed);
         let b = view(&self.b, [k, n], b_transposed);
         if let Who::Prepacked(isa) = by.who {
-            self.packed = Some(PackedB::for_isa(b, isa).expect("a size that fits"));
+            let packed = PackedB::for_precision(b, self.precision, isa);
+            self.packed = Some(packed.expect("a size that fits"));
         }
         if let Some(peer) = by.peer().filter(|peer| peer.owns_memory()) {
             self.owned = Some(E::owned(peer, a, b));
@@ -229,7 +249,7 @@ impl<T: Float, E: Operand<T>> Workload for Product<T, E> {
                 Some(packed) if matches!(by.who, Who::Prepacked(_)) => {
                     Gemm::with_packed(a, packed).and_then(|op| op.run(c, exec))
                 }
-                _ => Gemm::new(a, b).and_then(|op| op.run(c, exec)),
+                _ => Gemm::new(a, b).and_then(|op| op.precision(self.precision).run(c, exec)),
             };
             return done.expect("valid arguments");
         }

@@ -157,7 +157,10 @@ impl Dtype {
 /// Matrix products of these shapes.
 pub fn products(dtype: Dtype, shapes: &[gemm::Shape]) -> Vec<Case> {
     match dtype {
-        Dtype::F32 => gemm::cases::<f32, f32>(shapes),
+        Dtype::F32 => {
+            let other = gemm::cases_at_precisions(shapes);
+            gemm::cases::<f32, f32>(shapes).into_iter().chain(other).collect()
+        }
         Dtype::F64 => gemm::cases::<f64, f64>(shapes),
         Dtype::Bf16 => gemm::cases::<f32, bf16>(shapes),
         Dtype::F16 => gemm::cases::<f32, f16>(shapes),

@@ -56,6 +56,13 @@ impl Blocking {
         Self { kc: kc.max(32), mc: side.max(32), nc: (2 * side).max(32) }
     }
 
+    /// Rows and columns for tiles of parts of numbers: the blocks of sums (mc x nc) stay in the second
+    /// level beside those of A and B, which take up to 1.5 KiB for a row or column.
+    pub(super) fn of_parts(caches: Caches) -> Self {
+        let side = (caches.l2 / 8 / size_of::<f32>()).isqrt() / 32 * 32;
+        Self { kc: 1, mc: side.max(32), nc: side.max(32) * 3 / 2 / 32 * 32 }
+    }
+
     /// Blocks of B of the same size for up to 4096 columns.
     pub(super) fn wide(self, cols: usize) -> Self {
         let nc = cols.clamp(self.nc, self.nc.max(4096)).next_multiple_of(32);

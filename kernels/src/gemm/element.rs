@@ -9,7 +9,9 @@ use super::amx;
 use super::narrow::Narrow;
 use super::packed::{PackWhole, Side, layout};
 use super::plan::Multiply;
+use super::precision::Precision;
 use super::report::{Planning, Steps};
+use super::rounded::{rounded, rounded_whole};
 use crate::dispatch::Isa;
 use crate::simd::{Float, Half};
 
@@ -27,10 +29,10 @@ pub trait Element: Copy + Debug + PartialEq + Send + Sync + 'static {
 
     /// The same value in the type of the sums, exactly.
     fn widen(self) -> Self::Sum;
-    /// The path that products of this type take where `isa` may be used.
+    /// The path that products of this type and of a precision take where `isa` may be used.
     #[doc(hidden)]
     #[inline]
-    fn path_on(isa: Isa) -> Isa {
+    fn path_on(isa: Isa, _precision: Precision) -> Isa {
         isa.without_tiles()
     }
     /// How `work` would be done on `isa`.
@@ -47,10 +49,15 @@ pub trait Element: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// The layout of a packed operand of `shape[0]` steps and `shape[1]` rows (of A) or columns (of B),
     /// and the elements of this type that it takes the room of.
     #[doc(hidden)]
-    fn packed_layout(isa: Isa, side: Side, shape: [usize; 2]) -> Option<([usize; 2], usize)>;
+    fn packed_layout(
+        isa: Isa,
+        precision: Precision,
+        side: Side,
+        shape: [usize; 2],
+    ) -> Option<([usize; 2], usize)>;
     /// Packs an operand.
     #[doc(hidden)]
-    fn pack(isa: Isa, work: PackWhole<Self>);
+    fn pack(isa: Isa, precision: Precision, work: PackWhole<Self>);
 }
 
 /// Types whose products are summed in `T`: `T` itself, and for `f32` also [`bf16`] and
@@ -72,32 +79,84 @@ macro_rules! vector_tiles {
         fn multiply(isa: Isa, work: &Multiply<'_, Self>) {
             isa.run(work);
         }
-        fn packed_layout(isa: Isa, side: Side, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
+        fn packed_layout(
+            isa: Isa,
+            _precision: Precision,
+            side: Side,
+            shape: [usize; 2],
+        ) -> Option<([usize; 2], usize)> {
             layout::<Self>(isa, side, shape)
         }
-        fn pack(isa: Isa, work: PackWhole<Self>) {
+        fn pack(isa: Isa, _precision: Precision, work: PackWhole<Self>) {
             isa.run(work);
         }
     };
 }
 
-macro_rules! float_element {
-    ($t:ident) => {
-        impl Element for $t {
-            type Sum = Self;
-            const IN_PLACE: bool = true;
+pub(super) use vector_tiles;
 
-            #[inline(always)]
-            fn widen(self) -> Self {
-                self
-            }
-            vector_tiles!();
-        }
-    };
+impl Element for f64 {
+    type Sum = Self;
+    const IN_PLACE: bool = true;
+
+    #[inline(always)]
+    fn widen(self) -> Self {
+        self
+    }
+    vector_tiles!();
 }
 
-float_element!(f32);
-float_element!(f64);
+/// Only a product that is not to be computed in `f32` comes with the path `amx`.
+impl Element for f32 {
+    type Sum = Self;
+    const IN_PLACE: bool = true;
+
+    #[inline(always)]
+    fn widen(self) -> Self {
+        self
+    }
+    #[inline]
+    fn path_on(isa: Isa, precision: Precision) -> Isa {
+        if precision == Precision::F32 { isa.without_tiles() } else { isa }
+    }
+    fn steps(isa: Isa, work: &Multiply<'_, Self>) -> Steps {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx(_) => amx::steps(work),
+            _ if work.precision == Precision::Bf16 => isa.run(Planning { work: &rounded(work) }),
+            _ => isa.run(Planning { work }),
+        }
+    }
+    #[inline]
+    fn multiply(isa: Isa, work: &Multiply<'_, Self>) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx(token) => amx::multiply(token, *work),
+            _ if work.precision == Precision::Bf16 => isa.run(&rounded(work)),
+            _ => isa.run(work),
+        }
+    }
+    fn packed_layout(
+        isa: Isa,
+        precision: Precision,
+        side: Side,
+        shape: [usize; 2],
+    ) -> Option<([usize; 2], usize)> {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx(_) => amx::packed_layout::<Self>(precision, shape),
+            _ => layout::<Self>(isa, side, shape),
+        }
+    }
+    fn pack(isa: Isa, precision: Precision, work: PackWhole<Self>) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx(token) => amx::pack(token, precision, work),
+            _ if precision == Precision::Bf16 => isa.run(rounded_whole(work)),
+            _ => isa.run(work),
+        }
+    }
+}
 
 impl Element for f16 {
     type Sum = f32;
@@ -119,7 +178,7 @@ impl Element for bf16 {
         Half::widen(self)
     }
     #[inline]
-    fn path_on(isa: Isa) -> Isa {
+    fn path_on(isa: Isa, _precision: Precision) -> Isa {
         isa
     }
     fn steps(isa: Isa, work: &Multiply<'_, Self>) -> Steps {
@@ -136,17 +195,22 @@ impl Element for bf16 {
             _ => isa.run(work),
         }
     }
-    fn packed_layout(isa: Isa, side: Side, shape: [usize; 2]) -> Option<([usize; 2], usize)> {
+    fn packed_layout(
+        isa: Isa,
+        precision: Precision,
+        side: Side,
+        shape: [usize; 2],
+    ) -> Option<([usize; 2], usize)> {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx(_) => amx::packed_layout(shape),
+            Isa::Amx(_) => amx::packed_layout::<Self>(precision, shape),
             _ => layout::<Self>(isa, side, shape),
         }
     }
-    fn pack(isa: Isa, work: PackWhole<Self>) {
+    fn pack(isa: Isa, precision: Precision, work: PackWhole<Self>) {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx(token) => amx::pack(token, work),
+            Isa::Amx(token) => amx::pack(token, precision, work),
             _ => isa.run(work),
         }
     }

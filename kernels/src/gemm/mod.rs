@@ -16,6 +16,7 @@
 //! * [`driver`]: the loops around the tile.
 //! * [`region`]: rectangles of C, and how they are cut.
 //! * [`batched`]: many products of one shape.
+//! * [`precision`]: how exactly `f32` is multiplied; [`rounded`]: to bf16, on vectors.
 //! * [`element`]: the types of operands, and which machinery multiplies them.
 //! * [`report`]: what a user is told of a plan.
 //! * [`amx`]: tiles of bf16 and the loops around them.
@@ -45,9 +46,11 @@ mod narrow;
 mod pack;
 mod packed;
 mod plan;
+mod precision;
 #[allow(unsafe_code)]
 mod region;
 mod report;
+mod rounded;
 #[allow(unsafe_code)]
 mod scatter;
 mod tile_table;
@@ -62,8 +65,9 @@ use narrow::Narrow;
 use packed::Factor;
 pub use packed::{PackedA, PackedB};
 use plan::{Multiply, Operand, Problem};
+pub use precision::Precision;
 pub use report::GemmPlan;
-use report::{wrong_operand, wrong_shape};
+use report::{check_shape, wrong_operand};
 
 use crate::dispatch::Isa;
 use crate::error::{Error, ErrorKind, Result, check_len};
@@ -133,6 +137,7 @@ pub struct Gemm<'a, T, E = T> {
     beta: T,
     after: After<'a, T>,
     blocking: Option<Blocking>,
+    precision: Precision,
     invariant: bool,
 }
 
@@ -188,12 +193,13 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     /// `A * B` where both were packed before.
     ///
     /// # Errors
-    /// If A has not as many columns as B has rows, or they were packed for different paths.
+    /// If A has not as many columns as B has rows, or their paths or precisions differ.
     #[inline]
     pub fn with_both_packed(a: &'a PackedA<E>, b: &'a PackedB<E>) -> Result<Self> {
-        if a.isa() != b.isa() {
-            let expected = format!("panels for {}, as A has", a.isa());
-            let got = format!("panels for {}", b.isa());
+        if (a.isa(), a.precision()) != (b.isa(), b.precision()) {
+            let panels = |of, isa| format!("panels for {of} on {isa}");
+            let expected = panels(a.precision(), a.isa()) + ", as A has";
+            let got = panels(b.precision(), b.isa());
             return Err(Error::new(ErrorKind::Isa, "gemm operand B", expected, got));
         }
         Self::of(Factor::packed_a(a), Factor::packed_b(b))
@@ -205,8 +211,9 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         if k != rows {
             return Err(wrong_operand(k, [rows, cols]));
         }
-        let (alpha, beta) = (T::ONE, T::ZERO);
-        Ok(Self { a, b, alpha, beta, after: After::NOTHING, blocking: None, invariant: false })
+        let precision = a.precision().or(b.precision()).unwrap_or_default();
+        let (alpha, beta, after) = (T::ONE, T::ZERO, After::NOTHING);
+        Ok(Self { a, b, alpha, beta, after, blocking: None, precision, invariant: false })
     }
 
     /// Scales the product.
@@ -289,7 +296,7 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
     #[inline]
     fn path(&self, exec: Exec) -> Result<Isa> {
         match self.a.isa().or(self.b.isa()) {
-            None => exec.path_for_halves().map(E::path_on),
+            None => exec.path_for_halves().map(|isa| E::path_on(isa, self.precision)),
             Some(isa) => Ok(isa),
         }
     }
@@ -338,7 +345,8 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         let rows = a.col_stride() == 1 && b.col_stride() == 1 && c.strides[1] == 1;
         // With other strides there is more than one way to choose from.
         let one_way = a.row_stride() != 1 && b.row_stride() != 1 && shape[0] > 1 && shape[1] > 1;
-        let plain = self.after.is_nothing() && self.blocking.is_none();
+        let plain =
+            self.after.is_nothing() && self.blocking.is_none() && self.precision == Precision::F32;
         if !(E::IN_PLACE && rows && one_way && plain) || matches!(par, Par::Threads(2..)) {
             return None;
         }
@@ -362,8 +370,7 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         let After { scale, bias, residual, .. } = &self.after;
         scale.map_or(Ok(()), |scale| check_len("gemm scale", n, scale.len()))?;
         bias.map_or(Ok(()), |bias| check_len("gemm bias", n, bias.len()))?;
-        let shape = |matrix: &MatRef<'_, T>| [matrix.rows(), matrix.cols()];
-        residual.as_ref().map_or(Ok(()), |r| check_shape("gemm residual", [m, n], shape(r)))
+        residual.map_or(Ok(()), |r| check_shape("gemm residual", [m, n], [r.rows(), r.cols()]))
     }
 
     #[inline]
@@ -379,7 +386,7 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         partials: Option<&'s Partials>,
         par: Par,
     ) -> Multiply<'s, E> {
-        let Self { alpha, beta, ref after, .. } = *self;
+        let Self { alpha, beta, ref after, blocking: forced, precision, invariant, .. } = *self;
         let store = Store { alpha, beta, after, partials, turned: false };
         let ([m, k], [_, n]) = (self.a.shape(), self.b.shape());
         let mut problem = Problem { a, b, c, shape: [m, n, k], store };
@@ -387,12 +394,6 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         if prepacked == [None; 2] {
             problem = problem.along_columns();
         }
-        Multiply { problem, forced: self.blocking, prepacked, invariant: self.invariant, par }
+        Multiply { problem, forced, prepacked, precision, invariant, par }
     }
-}
-
-/// Checks that a matrix called `what` has a shape.
-#[inline]
-fn check_shape(what: &str, [m, n]: [usize; 2], [rows, cols]: [usize; 2]) -> Result<()> {
-    if [rows, cols] == [m, n] { Ok(()) } else { Err(wrong_shape(what, [m, n], [rows, cols])) }
 }

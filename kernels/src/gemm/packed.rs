@@ -7,6 +7,7 @@ use super::blocking::{Blocking, even_pieces};
 use super::element::Element;
 use super::pack::{pack_columns, pack_rows};
 use super::plan::Operand;
+use super::precision::Precision;
 use super::tile_table::TileTable;
 use crate::buffer::AlignedVec;
 use crate::dispatch::{Isa, caches};
@@ -45,7 +46,15 @@ impl<E: Element> PackedA<E> {
     /// # Errors
     /// If the panels would not fit the address space.
     pub fn for_isa(a: MatRef<'_, E>, isa: Isa) -> Result<Self> {
-        Panels::new(Side::A, a, isa).map(Self)
+        Self::for_precision(a, Precision::F32, isa)
+    }
+
+    /// Packs `a` for products of a precision on a given path, or the one that takes its type there.
+    ///
+    /// # Errors
+    /// If the panels would not fit the address space.
+    pub fn for_precision(a: MatRef<'_, E>, precision: Precision, isa: Isa) -> Result<Self> {
+        Panels::new(Side::A, a, precision, isa).map(Self)
     }
 
     /// Number of rows of A.
@@ -61,6 +70,11 @@ impl<E: Element> PackedA<E> {
     /// The path that the panels are made for; products with them run on it.
     pub fn isa(&self) -> Isa {
         self.0.isa
+    }
+
+    /// The precision that the panels are made for.
+    pub fn precision(&self) -> Precision {
+        self.0.precision
     }
 }
 
@@ -84,7 +98,15 @@ impl<E: Element> PackedB<E> {
     /// # Errors
     /// If the panels would not fit the address space.
     pub fn for_isa(b: MatRef<'_, E>, isa: Isa) -> Result<Self> {
-        Panels::new(Side::B, b, isa).map(Self)
+        Self::for_precision(b, Precision::F32, isa)
+    }
+
+    /// Packs `b` for products of a precision on a given path, or the one that takes its type there.
+    ///
+    /// # Errors
+    /// If the panels would not fit the address space.
+    pub fn for_precision(b: MatRef<'_, E>, precision: Precision, isa: Isa) -> Result<Self> {
+        Panels::new(Side::B, b, precision, isa).map(Self)
     }
 
     /// Number of rows of B.
@@ -101,6 +123,11 @@ impl<E: Element> PackedB<E> {
     pub fn isa(&self) -> Isa {
         self.0.isa
     }
+
+    /// The precision that the panels are made for.
+    pub fn precision(&self) -> Precision {
+        self.0.precision
+    }
 }
 
 impl<E> fmt::Debug for PackedB<E> {
@@ -115,13 +142,14 @@ pub(super) struct Panels<E> {
     /// Rows and columns of the matrix.
     shape: [usize; 2],
     isa: Isa,
+    precision: Precision,
     /// Steps per block of k, and rows of A or columns of B with padding.
     layout: [usize; 2],
 }
 
 impl<E: Element> Panels<E> {
-    fn new(side: Side, matrix: MatRef<'_, E>, isa: Isa) -> Result<Self> {
-        let isa = E::path_on(isa);
+    fn new(side: Side, matrix: MatRef<'_, E>, precision: Precision, isa: Isa) -> Result<Self> {
+        let isa = E::path_on(isa, precision);
         let shape = [matrix.rows(), matrix.cols()];
         let overflow = || {
             let got = format!("{} x {}", shape[0], shape[1]);
@@ -133,20 +161,22 @@ impl<E: Element> Panels<E> {
             Side::B => matrix,
         };
         let steps_and_lanes = [along_k.rows(), along_k.cols()];
-        let (layout, size) = E::packed_layout(isa, side, steps_and_lanes).ok_or_else(overflow)?;
+        let (layout, size) =
+            E::packed_layout(isa, precision, side, steps_and_lanes).ok_or_else(overflow)?;
         let mut elements = AlignedVec::<E>::zeroed(size).ok_or_else(overflow)?;
         if along_k.cols() > 0 {
             let (from, to) = (Operand::of(&along_k), elements.as_mut_ptr().cast());
-            E::pack(isa, PackWhole { side, from, shape: steps_and_lanes, layout, to });
+            let work = PackWhole { side, from, shape: steps_and_lanes, layout, to };
+            E::pack(isa, precision, work);
         }
-        Ok(Self { elements, shape, isa, layout })
+        Ok(Self { elements, shape, isa, precision, layout })
     }
 }
 
 impl<E> fmt::Display for Panels<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [rows, cols] = self.shape;
-        write!(f, "{rows} x {cols}, {}", self.isa)
+        write!(f, "{rows} x {cols}, {} for {}", self.isa, self.precision)
     }
 }
 
@@ -182,6 +212,15 @@ impl<'a, E: Element> Factor<'a, E> {
         match self {
             Self::View(_) => None,
             Self::Packed(panels) => Some(panels.isa),
+        }
+    }
+
+    /// The precision that it was packed for, if it was.
+    #[inline]
+    pub(super) fn precision(&self) -> Option<Precision> {
+        match self {
+            Self::View(_) => None,
+            Self::Packed(panels) => Some(panels.precision),
         }
     }
 

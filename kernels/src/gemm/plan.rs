@@ -4,6 +4,7 @@ use super::blocking::{Blocking, K_BYTES, stays_in_first_level};
 use super::driver::Block;
 use super::element::Element;
 use super::epilogue::Store;
+use super::precision::Precision;
 use super::region::Region;
 use super::tile_table::TileTable;
 use crate::dispatch::{caches, outgrows_cache};
@@ -295,6 +296,7 @@ pub struct Multiply<'a, E: Element> {
     pub(super) problem: Problem<'a, E>,
     pub(super) forced: Option<Blocking>,
     pub(super) prepacked: Prepacked,
+    pub(super) precision: Precision,
     /// Whether rows must have the same bits however many there are.
     pub(super) invariant: bool,
     pub(super) par: Par,

@@ -121,6 +121,7 @@ mod tests {
     use crate::dispatch::available;
     use crate::gemm::epilogue::{After, Store};
     use crate::gemm::plan::Multiply;
+    use crate::gemm::precision::Precision;
     use crate::parallel::Par;
     use crate::simd::{Float, Kernel};
 
@@ -168,6 +169,7 @@ mod tests {
                 },
                 forced: None,
                 prepacked: [None; 2],
+                precision: Precision::F32,
                 invariant: false,
                 par: Par::Serial,
             };

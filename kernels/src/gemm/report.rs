@@ -7,7 +7,7 @@ use super::element::Element;
 use super::plan::{Method, Multiply, Packing, Source};
 use super::tile_table::TileTable;
 use crate::dispatch::Isa;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::parallel::Split;
 use crate::simd::{Kernel, Simd};
 
@@ -99,8 +99,14 @@ impl fmt::Display for GemmPlan {
     }
 }
 
+/// Checks that a matrix called `what` has a shape.
+#[inline]
+pub(super) fn check_shape(what: &str, [m, n]: [usize; 2], [rows, cols]: [usize; 2]) -> Result<()> {
+    if [rows, cols] == [m, n] { Ok(()) } else { Err(wrong_shape(what, [m, n], [rows, cols])) }
+}
+
 #[cold]
-pub(super) fn wrong_shape(what: &str, [m, n]: [usize; 2], [rows, cols]: [usize; 2]) -> Error {
+fn wrong_shape(what: &str, [m, n]: [usize; 2], [rows, cols]: [usize; 2]) -> Error {
     Error::shape(what, format!("{m} x {n}"), format!("{rows} x {cols}"))
 }
 

@@ -1,7 +1,9 @@
 //! Matrix multiplication, of floats and of halves.
 
 use arbitrary::{Arbitrary, Unstructured};
-use tilewise_kernels::{Activation, Blocking, Exec, Gemm, Isa, MatMut, MatRef, bf16, f16, naive};
+use tilewise_kernels::{
+    Activation, Blocking, Exec, Gemm, Isa, MatMut, MatRef, Precision, bf16, f16, naive,
+};
 
 use super::activation::{ALL, forward_bound, lipschitz};
 use super::gemm_ways;
@@ -9,7 +11,7 @@ use crate::compare::{Magnitude, expect, limited};
 use crate::data::{Rng, Values, size};
 use crate::field::{Field, Layout};
 use crate::laws::{one_result, unexpected};
-use crate::multiplied::{Multiplied, Rounding};
+use crate::multiplied::{Multiplied, Rounding, is_moderate};
 use crate::real::{Real, widen};
 
 /// Factors that matter: the special-cased ones, signs, and one that rounds.
@@ -138,8 +140,19 @@ impl<T: Real, E: Multiplied<T>> Operands<T, E> {
 /// # Errors
 /// What differs, where and by how much.
 pub fn check(isa: Isa, case: &Case) -> Result<(), String> {
-    check_as::<f32, f32>(isa, case)?;
-    check_as::<f64, f64>(isa, case)
+    check_as::<f32, f32>(isa, case, Precision::F32)?;
+    check_as::<f64, f64>(isa, case, Precision::F32)
+}
+
+/// Checks `f32` at every other precision.
+///
+/// # Errors
+/// What differs, where and by how much.
+pub fn check_precisions(isa: Isa, case: &Case) -> Result<(), String> {
+    [Precision::Bf16x6, Precision::Bf16x3, Precision::Bf16].into_iter().try_for_each(|precision| {
+        check_as::<f32, f32>(isa, case, precision)
+            .map_err(|finding| format!("{precision}: {finding}"))
+    })
 }
 
 /// Checks `bf16` and `f16`.
@@ -147,25 +160,32 @@ pub fn check(isa: Isa, case: &Case) -> Result<(), String> {
 /// # Errors
 /// What differs, where and by how much.
 pub fn check_halves(isa: Isa, case: &Case) -> Result<(), String> {
-    check_as::<f32, bf16>(isa, case).map_err(|finding| format!("bf16: {finding}"))?;
-    check_as::<f32, f16>(isa, case).map_err(|finding| format!("f16: {finding}"))
+    let plain = Precision::F32;
+    check_as::<f32, bf16>(isa, case, plain).map_err(|finding| format!("bf16: {finding}"))?;
+    check_as::<f32, f16>(isa, case, plain).map_err(|finding| format!("f16: {finding}"))
 }
 
-fn check_as<T: Real, E: Multiplied<T>>(isa: Isa, case: &Case) -> Result<(), String> {
+fn check_as<T: Real, E: Multiplied<T>>(
+    isa: Isa,
+    case: &Case,
+    precision: Precision,
+) -> Result<(), String> {
     let operands = Operands::<T, E>::new(case);
     // In any order of the sums, and in one that does not depend on the number of rows.
     let [any, invariant] = [false, true].map(|invariant| {
-        one_result(isa, case.shift, |exec, shift| multiply(case, &operands, invariant, exec, shift))
+        let asked = (precision, invariant);
+        one_result(isa, case.shift, |exec, shift| multiply(case, &operands, asked, exec, shift))
     });
     let (any, invariant) = (any?, invariant?);
-    gemm_ways::check(isa, case, &operands, [&any, &invariant])?;
-    let seen = |values: &[E]| -> Vec<T> { values.iter().map(|x| x.seen_on(isa)).collect() };
+    gemm_ways::check((isa, precision), case, &operands, [&any, &invariant])?;
+    let seen =
+        |values: &[E]| -> Vec<T> { values.iter().map(|x| x.seen_on(isa, precision)).collect() };
     let (a, b) = (seen(&operands.a), seen(&operands.b));
     let exact = operands.with(a, b);
     let want = reference(case, &exact)?;
     for (at, ((any, invariant), want)) in any.iter().zip(&invariant).zip(want).enumerate() {
         let place = [at / case.n, at % case.n];
-        let bound = bound(case, &exact, E::rounding(isa, case.k), place, want);
+        let bound = bound(case, &exact, E::rounding(isa, precision, case.k), place, want);
         expect("c", place, *any, want, bound)?;
         expect("batch-invariant c", place, *invariant, want, bound)?;
     }
@@ -175,7 +195,7 @@ fn check_as<T: Real, E: Multiplied<T>>(isa: Isa, case: &Case) -> Result<(), Stri
 fn multiply<T: Real, E: Multiplied<T>>(
     case: &Case,
     operands: &Operands<T, E>,
-    invariant: bool,
+    (precision, invariant): (Precision, bool),
     exec: Exec,
     shift: usize,
 ) -> Result<Vec<T>, String> {
@@ -185,7 +205,8 @@ fn multiply<T: Real, E: Multiplied<T>>(
     let b = Field::new(b, [k, n], &operands.b);
     let mut c = Field::new(c.apart(), [m, n], &operands.c);
     let after = After::new(case, operands, [0, m], shift);
-    let gemm = Gemm::new(a.view(), b.view()).map_err(unexpected)?.batch_invariant(invariant);
+    let gemm = Gemm::new(a.view(), b.view()).map_err(unexpected)?;
+    let gemm = gemm.precision(precision).batch_invariant(invariant);
     after.configured(case, gemm).run(c.view_mut(), exec).map_err(unexpected)?;
     c.intact("c").map(|()| c.values())
 }
@@ -279,8 +300,14 @@ fn bound<T: Real>(
     let [alpha, beta] = factors::<T>(case);
     let scale = if case.scale { operands.scale[j].to_f64() } else { 1.0 };
     let [mut all, mut scaled, mut before_alpha] = [Magnitude::default(); 3];
+    let (mut largest, mut moderate, mut vanishes) = ([0.0_f64; 2], true, false);
     for p in 0..k {
-        let product = operands.a[i * k + p].to_f64() * operands.b[p * n + j].to_f64();
+        let factors = [operands.a[i * k + p], operands.b[p * n + j]].map(|x| x.to_f64());
+        moderate &= factors.into_iter().all(is_moderate);
+        vanishes |= factors.iter().any(|x| x.is_infinite())
+            && factors.iter().any(|x| x.abs() < f64::from(f32::MIN_POSITIVE));
+        largest = [0, 1].map(|side| largest[side].max(factors[side].abs()));
+        let product = factors[0] * factors[1];
         before_alpha.add(product);
         scaled.add(alpha * product);
         all.add(scale * alpha * product);
@@ -297,11 +324,21 @@ fn bound<T: Real>(
         all.add(operands.residual[i * n + j].to_f64());
     }
     let extras = [case.scale, case.residual.is_some()].map(usize::from).iter().sum::<usize>();
-    let roundings = rounding.times + 2.0 + extras as f64;
+    if vanishes && rounding.tiny_vanishes {
+        return f64::INFINITY;
+    }
+    let in_sum = if moderate { rounding.times } else { rounding.times.max(rounding.at_extremes) };
+    let roundings = in_sum + 2.0 + extras as f64;
     // What overflows before a small factor has overflowed; what underflows before it is scaled.
-    let in_sums = (rounding.underflow + 2.0 * T::LEAST) * alpha.abs();
+    let lost = rounding.underflow + limited_product(rounding.of_largest, largest);
+    let in_sums = (lost + 2.0 * T::LEAST) * alpha.abs();
     let underflow = (in_sums + 2.0 * T::LEAST) * scale.abs();
     let before = all.bound::<T>(roundings) + underflow;
     let before = limited::<T>(scaled.total(), limited::<T>(before_alpha.total(), before));
     lipschitz(case.activation) * before + forward_bound::<T>(case.activation, want)
+}
+
+/// `factor` times both magnitudes; where one is infinite nothing of it is lost.
+fn limited_product(factor: f64, [a, b]: [f64; 2]) -> f64 {
+    if factor == 0.0 || !a.is_finite() || !b.is_finite() { 0.0 } else { factor * a * b }
 }

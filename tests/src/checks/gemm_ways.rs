@@ -3,7 +3,7 @@
 //! any.
 
 use tilewise_kernels::{
-    ColumnMeanVar, ColumnMoments, Error, Exec, Gemm, Isa, MatRef, PackedA, PackedB, Par,
+    ColumnMeanVar, ColumnMoments, Error, Exec, Gemm, Isa, MatRef, PackedA, PackedB, Par, Precision,
 };
 
 use super::gemm::{After, Case, Operands};
@@ -24,13 +24,13 @@ const CHAIN: usize = 65;
 /// # Errors
 /// Which one does not, and where.
 pub(super) fn check<T: Real, E: Multiplied<T>>(
-    isa: Isa,
+    (isa, precision): (Isa, Precision),
     case: &Case,
     operands: &Operands<T, E>,
     [any, invariant]: [&[T]; 2],
 ) -> Result<(), String> {
-    Way { isa, case, operands, all: any }.moments_are_those_of_c()?;
-    let way = Way { isa, case, operands, all: invariant };
+    Way { isa, precision, case, operands, all: any }.moments_are_those_of_c()?;
+    let way = Way { isa, precision, case, operands, all: invariant };
     if case.m == 0 {
         return Ok(());
     }
@@ -58,6 +58,7 @@ enum Packed {
 
 struct Way<'a, T, E> {
     isa: Isa,
+    precision: Precision,
     case: &'a Case,
     operands: &'a Operands<T, E>,
     /// The product.
@@ -80,10 +81,12 @@ impl<T: Real, E: Multiplied<T>> Way<'_, T, E> {
         let a = Field::new(case.layouts[0], [m, k], &operands.a);
         let b = Field::new(case.layouts[1], [k, n], &operands.b);
         let a = a.view().split_rows(first).1.split_rows(end - first).0;
-        let panels_of_a = PackedA::for_isa(a, self.isa).map_err(unexpected)?;
-        let panels_of_b = PackedB::for_isa(b.view(), self.isa).map_err(unexpected)?;
+        let panels_of_a =
+            PackedA::for_precision(a, self.precision, self.isa).map_err(unexpected)?;
+        let panels_of_b =
+            PackedB::for_precision(b.view(), self.precision, self.isa).map_err(unexpected)?;
         let gemm = match packed {
-            Packed::Neither => Gemm::new(a, b.view()),
+            Packed::Neither => Gemm::new(a, b.view()).map(|gemm| gemm.precision(self.precision)),
             Packed::A => Gemm::with_packed_lhs(&panels_of_a, b.view()),
             Packed::B => Gemm::with_packed(a, &panels_of_b),
             Packed::Both => Gemm::with_both_packed(&panels_of_a, &panels_of_b),
@@ -133,7 +136,7 @@ impl<T: Real, E: Multiplied<T>> Way<'_, T, E> {
         let b = Field::new(case.layouts[1], [k, n], &operands.b);
         let mut c = Field::new(case.layouts[2].apart(), [m, n], &operands.c);
         let after = After::new(case, operands, [0, m], 0);
-        let gemm = Gemm::new(a.view(), b.view()).map_err(unexpected)?;
+        let gemm = Gemm::new(a.view(), b.view()).map_err(unexpected)?.precision(self.precision);
         let outcome = after.configured(case, gemm).run_with_moments(c.view_mut(), moments, exec);
         c.intact("c beside its moments")?;
         same_bits("c beside its moments", &c.values(), all)?;

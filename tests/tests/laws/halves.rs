@@ -1,8 +1,8 @@
-//! Written-down products of halves at the edges of vectors, tiles and blocks, of every kind of
+//! Written-down products of halves, and of `f32` at other precisions, at the edges of vectors, tiles and blocks, of every kind of
 //! values, on every path.
 
 use tilewise_tests::checks::activation;
-use tilewise_tests::checks::gemm::{Case, check_halves};
+use tilewise_tests::checks::gemm::{Case, check_halves, check_precisions};
 use tilewise_tests::data::{FINITE, Values};
 use tilewise_tests::field::Layout;
 use tilewise_tests::isas::each_isa_for_halves;
@@ -13,6 +13,7 @@ fn all_hold(cases: impl IntoIterator<Item = Case> + Clone) {
     each_isa_for_halves(|isa| {
         for case in cases.clone() {
             check_halves(isa, &case)
+                .and_then(|()| check_precisions(isa, &case))
                 .unwrap_or_else(|finding| panic!("on {isa}: {finding}\n{case:?}"));
         }
     });

@@ -76,6 +76,11 @@ fn products_of_halves_match_their_twin() {
 }
 
 #[test]
+fn products_at_other_precisions_match_their_twin() {
+    holds_on(|test| each_isa_for_halves(test), 300, checks::gemm::check_precisions);
+}
+
+#[test]
 fn elementary_functions_match_their_twin() {
     holds(300, checks::vector_math::check);
 }

@@ -1,29 +1,45 @@
 //! The loops around the tiles, over one rectangle of C on one thread.
 
-use half::bf16;
-
 use super::super::blocking::even_pieces;
 use super::super::plan::{Operand, Problem, Source};
 use super::super::region::Region;
-use super::Room;
 use super::finish::FinishTile;
+use super::guard::{AddSquare, GUARD, Guarded, Repair};
+use super::operand::{Scheme, Tiled};
 use super::pack::PackPanels;
+use super::room::Room;
+use super::split::pack_split;
 use super::tile::{ABREAST, LANES, PAIRS, SIDE, SQUARE, STEPS, Square, Tiles};
+use crate::dispatch::Amx;
 use crate::simd::Simd;
 
 /// The loops over one region.
-pub(super) struct Loops<'a, S> {
+pub(super) struct Loops<'a, S, E: Tiled> {
+    pub(super) amx: Amx,
     pub(super) simd: S,
     pub(super) tiles: Tiles,
-    pub(super) region: &'a Region<'a, bf16>,
+    pub(super) scheme: Scheme,
+    pub(super) region: &'a Region<'a, E>,
     pub(super) room: Room,
     /// Where A and B are packed.
     pub(super) packed: [*mut u32; 2],
     pub(super) sums: *mut f32,
 }
 
-/// First panel of A, first panel of B, first step of a block, and how many of them.
-type Place = [(usize, usize); 3];
+/// Squares of sums that are not those of a part of C.
+pub(super) const SPARE: usize = 2;
+
+/// Pairs in a cache line.
+const LINE_PAIRS: usize = 16;
+
+/// A block: which panels of A, of B and steps, the first and how many; and which block of k.
+#[derive(Clone, Copy)]
+struct Place {
+    row: (usize, usize),
+    col: (usize, usize),
+    step: (usize, usize),
+    depth: usize,
+}
 
 /// Packed panels of an operand.
 #[derive(Clone, Copy)]
@@ -31,26 +47,32 @@ struct Panels {
     start: *const u32,
     /// Pairs from panel to panel.
     stride: usize,
+    /// Pairs of a step, for every tile side by side.
+    pairs: usize,
     /// Steps of each panel that come before those of the block.
     first: usize,
+    /// Pairs of a panel that come before the guard of the block.
+    guard: usize,
 }
 
 impl Panels {
-    /// Those from `panel` on of an operand that was packed as a whole, with so many steps, from step
-    /// `first` on.
-    fn of_whole(operand: Operand<bf16>, steps: usize, panel: usize, first: usize) -> Self {
-        let stride = steps / 2 * LANES;
-        let start = operand.start.cast::<u32>().wrapping_add(panel * stride);
-        Self { start, stride, first }
-    }
-
     /// The block's first tile of panel `i`, of panels of so many tiles side by side.
     fn tile(&self, i: usize, abreast: usize) -> *const u32 {
-        self.start.wrapping_add(i * self.stride + self.first * abreast * PAIRS)
+        self.start.wrapping_add(i * self.stride + self.first * abreast * self.pairs)
+    }
+
+    /// The same with the guard behind the panel.
+    ///
+    /// # Safety
+    /// The panels must have guards.
+    unsafe fn guarded<'a>(&self, i: usize) -> Guarded<'a> {
+        let guard = self.start.wrapping_add(i * self.stride + self.guard);
+        // SAFETY: as promised by the caller; nothing is written there while a block is multiplied.
+        Guarded { tiles: self.tile(i, ABREAST), guard: unsafe { &*guard.cast() } }
     }
 }
 
-impl<S: Simd<f32>> Loops<'_, S> {
+impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
     /// The three outer loops.
     pub(super) fn blocks(&self) {
         let [rows, cols, steps] = self.room.region;
@@ -58,85 +80,128 @@ impl<S: Simd<f32>> Loops<'_, S> {
             for col in even_pieces(cols, self.room.block[1]) {
                 // An empty k has one empty block, which scales C.
                 let empty = (steps == 0).then_some((0, 0));
-                for step in even_pieces(steps, self.room.block[2]).chain(empty) {
-                    let place = [row, col, step];
+                let depths = even_pieces(steps, self.room.block[2]).chain(empty);
+                for (depth, step) in depths.enumerate() {
+                    let place = Place { row, col, step, depth };
                     self.block(place, [self.panels_of_a(place), self.panels_of_b(place)]);
                 }
             }
         }
     }
 
+    /// The block's panels from `start` on, which have so many steps in all, and where in them it lies.
+    fn panels(&self, start: *const u32, steps: usize, [first, depth]: [usize; 2]) -> Panels {
+        let pairs = self.scheme.parts() * PAIRS;
+        let stride = self.room.panel(steps);
+        let guard = steps * ABREAST * pairs + depth * GUARD;
+        Panels { start, stride, pairs, first, guard }
+    }
+
+    /// Those from `panel` on of an operand that was packed as a whole.
+    fn of_whole(&self, operand: Operand<E>, steps: usize, panel: usize, place: Place) -> Panels {
+        let whole = self.panels(operand.start.cast(), steps / STEPS, [place.step.0, place.depth]);
+        Panels { start: whole.start.wrapping_add(panel * whole.stride), ..whole }
+    }
+
     /// The block's panels of A, packed now, for an earlier block or by the caller.
-    fn panels_of_a(&self, [row, col, step]: Place) -> Panels {
+    fn panels_of_a(&self, place: Place) -> Panels {
+        let Place { row, col, step, depth } = place;
         let Problem { a, shape: [rows, _, k], .. } = self.region.problem;
         if let Source::Prepacked(steps) = self.region.packing.a {
-            return Panels::of_whole(a, steps, self.region.origin[0] / LANES + row.0, step.0);
+            return self.of_whole(a, steps, self.region.origin[0] / LANES + row.0, place);
         }
         let whole = self.room.whole[0];
-        let [first, steps] =
-            if whole { [step.0, self.room.region[2]] } else { [0, self.room.block[2]] };
-        let (to, stride) = (self.packed[0], steps * ABREAST * PAIRS);
+        let (first, steps) = if whole {
+            ([step.0, depth], self.room.region[2])
+        } else {
+            ([0, 0], self.room.block[2])
+        };
+        let (to, panels) = (self.packed[0], self.panels(self.packed[0], steps, first));
         if col.0 == 0 || !whole {
             let at = [row.0 * LANES, step.0 * STEPS];
             let shape = [(row.1 * LANES).min(rows - at[0]), (step.1 * STEPS).min(k - at[1])];
             let from = Operand { start: a.at(at[0], at[1]), ..a };
-            self.simd.call(PackPanels::<true> { from, shape, to, stride, first });
+            let work = PackPanels { from, shape, to, stride: panels.stride, first: first[0] };
+            pack_split::<E, true>(self.amx, self.scheme, work, panels.guard);
         }
-        Panels { start: to, stride, first }
+        panels
     }
 
     /// The block's panels of B, packed now, for an earlier block or by the caller.
-    fn panels_of_b(&self, [row, col, step]: Place) -> Panels {
+    fn panels_of_b(&self, place: Place) -> Panels {
+        let Place { row, col, step, depth } = place;
         let Problem { b, shape: [_, cols, k], .. } = self.region.problem;
         if let Source::Prepacked(steps) = self.region.packing.b {
-            return Panels::of_whole(b, steps, self.region.origin[1] / LANES + col.0, step.0);
+            return self.of_whole(b, steps, self.region.origin[1] / LANES + col.0, place);
         }
         let whole = self.room.whole[1];
-        let [panel, first, steps] =
-            if whole { [col.0, step.0, self.room.region[2]] } else { [0, 0, self.room.block[2]] };
-        let stride = steps * ABREAST * PAIRS;
-        let to = self.packed[1].wrapping_add(panel * stride);
+        let (panel, first, steps) = if whole {
+            (col.0, [step.0, depth], self.room.region[2])
+        } else {
+            (0, [0, 0], self.room.block[2])
+        };
+        let to = self.packed[1].wrapping_add(panel * self.room.panel(steps));
+        let panels = self.panels(to, steps, first);
         if row.0 == 0 || !whole {
             let at = [col.0 * LANES, step.0 * STEPS];
             let shape = [(col.1 * LANES).min(cols - at[0]), (step.1 * STEPS).min(k - at[1])];
             let from = Operand { start: b.at(at[1], at[0]), ..b }.t();
-            self.simd.call(PackPanels::<false> { from, shape, to, stride, first });
+            let work = PackPanels { from, shape, to, stride: panels.stride, first: first[0] };
+            pack_split::<E, false>(self.amx, self.scheme, work, panels.guard);
         }
-        Panels { start: to, stride, first }
+        panels
     }
 
     /// The two inner loops: one block of each operand.
-    fn block(&self, [row, col, step]: Place, [a, b]: [Panels; 2]) {
+    fn block(&self, Place { row, col, step, .. }: Place, [a, b]: [Panels; 2]) {
         let Problem { c, shape: [rows, cols, _], ref store, .. } = self.region.problem;
         let begins = step.0 == 0;
         let ends = step.0 + step.1 == self.room.region[2];
         // What is stored as it was summed can go to C at once.
         let raw = store.keeps_values() && store.scale(true) == [1.0, 0.0] && c.strides[1] == 1;
+        let mut behind = None;
         for j in 0..col.1 {
             for i in 0..row.1 {
                 let at = [row.0 + i, col.0 + j].map(|panel| panel * LANES);
                 let shape = [LANES.min(rows - at[0]), LANES.min(cols - at[1])];
                 let tiles = shape.map(|size| size.div_ceil(SIDE));
-                let place = if begins && ends { 0 } else { i * self.room.block[1] + j };
+                let place = if begins && ends { 0 } else { SPARE + i * self.room.block[1] + j };
                 let sums = self.sums.wrapping_add(place * SQUARE);
-                let direct = ends && raw && shape == tiles.map(|count| count * SIDE);
+                let whole = shape == tiles.map(|count| count * SIDE);
+                let direct = ends && raw && whole && self.scheme == Scheme::One;
                 let (to, strides) = if direct {
                     let row = size_of::<f32>() * c.strides[0];
                     (c.at(at[0], at[1]).cast_mut(), [row, 4 * SIDE, SIDE * row])
                 } else {
                     (sums, [4 * SIDE, 4 * PAIRS, 8 * PAIRS])
                 };
-                let square = Square {
-                    a: a.tile(i, tiles[0]),
-                    b: b.tile(j, tiles[1]),
-                    steps: step.1,
-                    sums: if begins { std::ptr::null() } else { sums },
-                    to,
-                    strides,
-                };
-                // SAFETY: panels were packed in whole tiles; the sums have room for whole squares;
-                // C is written directly only where it has all elements of the tiles.
-                unsafe { self.tiles.sum(&square, tiles) };
+                let from = if begins { std::ptr::null() } else { sums };
+                if self.scheme == Scheme::One {
+                    let (a, b) = (a.tile(i, tiles[0]), b.tile(j, tiles[1]));
+                    let square = Square { a, b, steps: step.1, sums: from, to, strides };
+                    // SAFETY: panels were packed in whole tiles; the sums have room for whole squares;
+                    // C is written directly only where it has all elements of the tiles.
+                    unsafe { self.tiles.sum(&square, tiles) };
+                } else {
+                    // SAFETY: parts are packed with guards.
+                    let panels = unsafe { [a.guarded(i), b.guarded(j)] };
+                    // In turns: the tiles store one square while the one before is added.
+                    let to = if begins {
+                        sums
+                    } else {
+                        self.sums.wrapping_add((j * row.1 + i) % SPARE * SQUARE)
+                    };
+                    self.sum_parts(panels, step.1, to);
+                    if !begins {
+                        self.add(behind.replace(AddSquare { more: to, to: sums }));
+                    }
+                    if j + 1 < col.1 {
+                        self.fetch(&b, j + 1, [i, row.1], step.1);
+                    }
+                    if ends {
+                        self.add(behind.take());
+                    }
+                }
                 if ends && !direct {
                     self.finish(sums, at, shape);
                 }
@@ -147,6 +212,37 @@ impl<S: Simd<f32>> Loops<'_, S> {
                     store.measure(self.simd, c, at, shape);
                 }
             }
+        }
+        self.add(behind);
+    }
+
+    /// Sums products of parts over a block.
+    fn sum_parts(&self, [a, b]: [Guarded<'_>; 2], steps: usize, to: *mut f32) {
+        let strides = [4 * SIDE, 4 * PAIRS, 8 * PAIRS];
+        let square = Square { a: a.tiles, b: b.tiles, steps, sums: std::ptr::null(), to, strides };
+        let turned = self.region.problem.store.turned;
+        // SAFETY: panels of parts are packed in pairs of whole tiles, and the sums are whole squares.
+        unsafe { self.tiles.sum_parts(self.scheme, turned, &square) };
+        if !a.guard.allows_all(b.guard) {
+            self.simd.call(Repair { scheme: self.scheme, a, b, steps, sums: to });
+        }
+    }
+
+    /// Adds a square of sums of a block to those of the blocks before.
+    #[inline(always)]
+    fn add(&self, square: Option<AddSquare>) {
+        if let Some(square) = square {
+            self.simd.call(square);
+        }
+    }
+
+    /// Asks for piece `i` of so many of a panel that comes next.
+    #[inline(always)]
+    fn fetch(&self, panels: &Panels, panel: usize, [i, pieces]: [usize; 2], steps: usize) {
+        let lines = steps * self.scheme.pairs() / LINE_PAIRS;
+        let start = panels.tile(panel, ABREAST);
+        for line in i * lines / pieces..(i + 1) * lines / pieces {
+            self.amx.vectors().prefetch_behind(start.wrapping_add(line * LINE_PAIRS));
         }
     }
 

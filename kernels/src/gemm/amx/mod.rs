@@ -13,18 +13,27 @@
 //! itself come when a sum is done.
 
 mod finish;
+mod guard;
 mod loops;
+mod operand;
 mod pack;
+mod room;
+mod split;
 mod tile;
+mod tile_split;
 
-use half::bf16;
+use guard::GUARD;
 use loops::Loops;
+use operand::{Scheme, Tiled};
 use pack::PackPanels;
-use tile::{ABREAST, LANES, PAIRS, SIDE, SQUARE, STEPS, Tiles};
+use room::{Room, panel_of};
+use split::pack_split;
+use tile::{LANES, SIDE, STEPS, Tiles};
 
-use super::blocking::Blocking;
+use super::blocking::{Blocking, even_pieces};
 use super::packed::{PackWhole, Side};
-use super::plan::{Method, Multiply, Packing, Problem, Source};
+use super::plan::{Method, Multiply, Operand, Packing, Problem, Source};
+use super::precision::Precision;
 use super::region::Region;
 use super::report::Steps;
 use crate::buffer::with_scratch;
@@ -38,12 +47,8 @@ const TILE: [usize; 2] = [LANES; 2];
 /// Multiply-adds that one thread should have: about 20 microseconds of work.
 const GRAIN: usize = 1 << 24;
 
-/// Bytes of an operand that is packed as a whole because several blocks use it. A larger one is
-/// packed again for each.
-const KEPT_BYTES: usize = 64 << 20;
-
 /// How `work` would be done.
-pub(super) fn steps(work: &Multiply<'_, bf16>) -> Steps {
+pub(super) fn steps<E: Tiled>(work: &Multiply<'_, E>) -> Steps {
     let work = &turned(*work);
     let region = region(work);
     let tasks = work.par.tasks(region.units(), grain(&region));
@@ -51,34 +56,59 @@ pub(super) fn steps(work: &Multiply<'_, bf16>) -> Steps {
 }
 
 /// Does `work`.
-pub(super) fn multiply(amx: Amx, work: Multiply<'_, bf16>) {
+pub(super) fn multiply<E: Tiled>(amx: Amx, work: Multiply<'_, E>) {
     let work = turned(work);
-    let region = region(&work);
-    work.par.divide(region, grain(&region), &|piece: Region<'_, bf16>| {
-        Simd::<f32>::call(amx.vectors(), Rectangle { amx, region: &piece });
+    let (region, scheme) = (region(&work), E::scheme(work.precision));
+    work.par.divide(region, grain(&region), &|piece: Region<'_, E>| {
+        Simd::<f32>::call(amx.vectors(), Rectangle { amx, scheme, region: &piece });
     });
 }
 
 /// Padded steps and lanes of so many steps of rows of A or columns of B, packed, and the elements
 /// they take the room of.
-pub(super) fn packed_layout([k, lanes]: [usize; 2]) -> Option<([usize; 2], usize)> {
+pub(super) fn packed_layout<E: Tiled>(
+    precision: Precision,
+    [k, lanes]: [usize; 2],
+) -> Option<([usize; 2], usize)> {
     let layout = [k.checked_next_multiple_of(STEPS)?, lanes.checked_next_multiple_of(SIDE)?];
-    Some((layout, layout[0].checked_mul(layout[1])?))
+    let scheme = E::scheme(precision);
+    if scheme == Scheme::One {
+        let halves = layout[0].checked_mul(layout[1])?;
+        return Some((layout, halves.div_ceil(size_of::<E>() / 2)));
+    }
+    let panels = lanes.div_ceil(LANES);
+    // Guards are no more than tiles.
+    layout[0].checked_mul(panels)?.checked_mul(4 * LANES * size_of::<f32>())?;
+    let pairs = panels * panel_of(scheme, layout[0] / STEPS, depth(scheme, layout[0] / STEPS));
+    Some((layout, pairs.checked_mul(size_of::<u32>())?.div_ceil(size_of::<E>())))
+}
+
+/// Steps of 32 in a block of k where parts are summed: those of `all`, cut evenly.
+fn depth(scheme: Scheme, all: usize) -> usize {
+    all.div_ceil(all.div_ceil(scheme.most_steps()).max(1))
 }
 
 /// Packs a whole operand.
-pub(super) fn pack(amx: Amx, work: PackWhole<bf16>) {
+pub(super) fn pack<E: Tiled>(amx: Amx, precision: Precision, work: PackWhole<E>) {
     let PackWhole { side, from, shape: [k, lanes], layout: [steps, _], to } = work;
-    let (from, to, stride) = (from.t(), to.cast(), steps / 2 * LANES);
-    let (shape, first) = ([lanes, k], 0);
-    match side {
-        Side::A => {
-            let panels = PackPanels::<true> { from, shape, to, stride, first };
-            Simd::<f32>::call(amx.vectors(), panels);
-        }
-        Side::B => {
-            let panels = PackPanels::<false> { from, shape, to, stride, first };
-            Simd::<f32>::call(amx.vectors(), panels);
+    let (from, to, scheme) = (from.t(), to.cast(), E::scheme(precision));
+    let (all, most) = (steps / STEPS, depth(scheme, steps / STEPS));
+    let stride = panel_of(scheme, all, most);
+    let empty = (all == 0).then_some((0, 0));
+    let whole = if scheme == Scheme::One { all.max(1) } else { most.max(1) };
+    for (block, (first, count)) in even_pieces(all, whole).chain(empty).enumerate() {
+        let from = Operand { start: from.at(0, first * STEPS), ..from };
+        let shape = [lanes, (count * STEPS).min(k - first * STEPS)];
+        let guard = all * scheme.pairs() + block * GUARD;
+        match side {
+            Side::A => {
+                let panels = PackPanels { from, shape, to, stride, first };
+                pack_split::<E, true>(amx, scheme, panels, guard);
+            }
+            Side::B => {
+                let panels = PackPanels { from, shape, to, stride, first };
+                pack_split::<E, false>(amx, scheme, panels, guard);
+            }
         }
     }
 }
@@ -86,7 +116,7 @@ pub(super) fn pack(amx: Amx, work: PackWhole<bf16>) {
 /// The transposed product where a single row meets a B whose columns are contiguous: as the left
 /// operand it is packed by copying, as the right one by turning every tile. The sums are the same. With
 /// more rows, storing the transposed C would cost what is won.
-fn turned(work: Multiply<'_, bf16>) -> Multiply<'_, bf16> {
+fn turned<E: Tiled>(work: Multiply<'_, E>) -> Multiply<'_, E> {
     let Problem { b, shape: [rows, cols, _], .. } = work.problem;
     if work.prepacked != [None; 2] || rows != 1 || cols <= LANES || b.strides[0] != 1 {
         return work;
@@ -98,27 +128,37 @@ fn turned(work: Multiply<'_, bf16>) -> Multiply<'_, bf16> {
 }
 
 /// All of C.
-fn region<'a>(work: &Multiply<'a, bf16>) -> Region<'a, bf16> {
+fn region<'a, E: Tiled>(work: &Multiply<'a, E>) -> Region<'a, E> {
     let (problem, packing) = (work.problem, packing(work));
     let grid = problem.store.grid(TILE, work.prepacked[0].is_some());
     Region { problem, origin: [0; 2], grid, packing, streams: false }
 }
 
 /// Units of a region that make up [`GRAIN`].
-fn grain(region: &Region<'_, bf16>) -> usize {
+fn grain<E: Tiled>(region: &Region<'_, E>) -> usize {
     let unit = region.grid[0] * region.grid[1];
     GRAIN.div_ceil(unit.saturating_mul(region.problem.shape[2].max(1)))
 }
 
-fn packing(work: &Multiply<'_, bf16>) -> Packing {
-    let [rows, cols, _] = work.problem.shape;
+fn packing<E: Tiled>(work: &Multiply<'_, E>) -> Packing {
+    let [rows, cols, k] = work.problem.shape;
+    let scheme = E::scheme(work.precision);
+    let parts = scheme != Scheme::One;
     let wanted = match (work.forced, work.prepacked[1]) {
+        (Some(forced), _) if parts => {
+            Blocking { kc: forced.kc.min(scheme.most_steps() * STEPS), ..forced }
+        }
+        _ if parts => Blocking::of_parts(caches()),
         (Some(forced), _) => forced,
         // B is used once: its rows are read as far as the sums reach.
         (None, None) if rows <= LANES => Blocking::of_tiles(caches()).wide(cols),
         _ => Blocking::of_tiles(caches()),
     };
-    let Blocking { kc, mc, nc } = wanted.fitted(work.problem.shape[2]);
+    let Blocking { mut kc, mc, nc } = wanted.fitted(k);
+    if parts && (work.forced.is_none() || work.prepacked != [None; 2]) {
+        // It decides which sums are rounded, and where the guards of packed panels lie.
+        kc = depth(scheme, k.div_ceil(STEPS)).max(1) * STEPS;
+    }
     let blocking = Blocking {
         kc: kc.next_multiple_of(STEPS),
         mc: mc.next_multiple_of(LANES),
@@ -131,71 +171,25 @@ fn packing(work: &Multiply<'_, bf16>) -> Packing {
 }
 
 /// A rectangle of C on one thread.
-struct Rectangle<'a> {
+struct Rectangle<'a, E: Tiled> {
     amx: Amx,
-    region: &'a Region<'a, bf16>,
+    scheme: Scheme,
+    region: &'a Region<'a, E>,
 }
 
-impl Kernel<f32> for Rectangle<'_> {
+impl<E: Tiled> Kernel<f32> for Rectangle<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<f32>>(self, simd: S) {
-        let room = Room::new(self.region);
+        let Self { amx, scheme, region } = self;
+        let room = Room::new(region, scheme);
         // A pair of halves takes the room of a sum.
         with_scratch(room.total(), |scratch: *mut f32| {
-            let tiles = Tiles::configure(self.amx);
+            let tiles = Tiles::configure(amx);
             let packed = [scratch, scratch.wrapping_add(room.a)].map(<*mut f32>::cast);
             let sums = scratch.wrapping_add(room.a + room.b);
-            Loops { simd, tiles, region: self.region, room, packed, sums }.blocks();
+            Loops { amx, simd, tiles, scheme, region, room, packed, sums }.blocks();
         });
-    }
-}
-
-/// Sizes of a region in tiles, panels and steps of 32, and what its scratch memory holds.
-struct Room {
-    /// Panels of A, panels of B, steps: of the region, and of a block.
-    region: [usize; 3],
-    block: [usize; 3],
-    /// Whether all steps of the rows of a block, and all of B, are kept packed.
-    whole: [bool; 2],
-    /// Pairs of A and B, and sums.
-    a: usize,
-    b: usize,
-    sums: usize,
-}
-
-impl Room {
-    fn new(region: &Region<'_, bf16>) -> Self {
-        let [rows, cols, k] = region.problem.shape;
-        let Blocking { kc, mc, nc } = region.packing.blocking;
-        let all = [rows.div_ceil(LANES), cols.div_ceil(LANES), k.div_ceil(STEPS)];
-        let most = [mc / LANES, nc / LANES, kc / STEPS];
-        // A cut may leave a region without rows.
-        let block: [usize; 3] = std::array::from_fn(|i| most[i].min(all[i]).max(1));
-        // Strides of zero describe matrices larger than any memory.
-        let pairs = |panels: usize, steps: usize| {
-            panels.saturating_mul(steps).saturating_mul(ABREAST * PAIRS)
-        };
-        let fits = |pairs: usize| pairs <= KEPT_BYTES / size_of::<u32>();
-        let (a, b) = (pairs(block[0], all[2]), pairs(all[1], all[2]));
-        let whole = [block[1] < all[1] && fits(a), block[0] < all[0] && fits(b)];
-        let room = |i: usize, source, all| match (source, whole[i]) {
-            (Source::Prepacked(_), _) => 0,
-            (_, true) => all,
-            _ => pairs(block[i], block[2]),
-        };
-        Self {
-            a: room(0, region.packing.a, a),
-            b: room(1, region.packing.b, b),
-            sums: if block[2] < all[2] { block[0] * block[1] * SQUARE } else { SQUARE },
-            region: all,
-            block,
-            whole,
-        }
-    }
-
-    fn total(&self) -> usize {
-        self.a + self.b + self.sums
     }
 }

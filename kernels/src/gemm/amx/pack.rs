@@ -10,15 +10,16 @@
 use half::bf16;
 
 use super::super::plan::Operand;
+use super::operand::{Room, Tiled};
 use super::tile::{ABREAST, PAIRS, SIDE, STEPS};
 use crate::simd::{Kernel, Simd};
 
 /// Panels of 32 lanes, one after the other, each with its two tiles of a step side by side. The last
 /// panel has as many as it needs. `BY_LANE`: rows of a tile are lanes, as in A; otherwise they are
 /// pairs of steps.
-pub(super) struct PackPanels<const BY_LANE: bool> {
+pub(super) struct PackPanels<E, const BY_LANE: bool> {
     /// `strides[0]` from lane to lane, `strides[1]` from step to step.
-    pub(super) from: Operand<bf16>,
+    pub(super) from: Operand<E>,
     /// Lanes and steps that exist.
     pub(super) shape: [usize; 2],
     pub(super) to: *mut u32,
@@ -28,7 +29,7 @@ pub(super) struct PackPanels<const BY_LANE: bool> {
     pub(super) first: usize,
 }
 
-impl<const BY_LANE: bool> Kernel<f32> for PackPanels<BY_LANE> {
+impl<E: Tiled, const BY_LANE: bool> Kernel<f32> for PackPanels<E, BY_LANE> {
     type Output = ();
 
     #[inline(always)]
@@ -52,7 +53,7 @@ impl<const BY_LANE: bool> Kernel<f32> for PackPanels<BY_LANE> {
     }
 }
 
-impl<const BY_LANE: bool> PackPanels<BY_LANE> {
+impl<E: Tiled, const BY_LANE: bool> PackPanels<E, BY_LANE> {
     /// The tile of so many sixteens of lanes and steps of 32.
     #[inline(always)]
     fn tile<S: Simd<f32>>(&self, simd: S, lane: usize, step: usize) {
@@ -61,10 +62,11 @@ impl<const BY_LANE: bool> PackPanels<BY_LANE> {
         let abreast = ABREAST.min(lanes.div_ceil(SIDE) - panel * ABREAST);
         let place = (self.first + step) * abreast + lane % ABREAST;
         let to = self.to.wrapping_add(panel * self.stride + place * PAIRS);
-        let from = Operand { start: self.from.at(lane * SIDE, 0), ..self.from };
-        let exist = SIDE.min(lanes - lane * SIDE);
-        let at = step * STEPS;
-        Lanes { from, exist }.square::<S, BY_LANE>(simd, [at, STEPS.min(steps - at)], to);
+        let from = Operand { start: self.from.at(lane * SIDE, step * STEPS), ..self.from };
+        let exist = [SIDE.min(lanes - lane * SIDE), STEPS.min(steps - step * STEPS)];
+        let mut room = Room([bf16::ZERO; SIDE * STEPS]);
+        let from = E::as_bf16(from, exist, &mut room);
+        Lanes { from, exist: exist[0] }.square::<S, BY_LANE>(simd, exist[1], to);
     }
 }
 
@@ -76,17 +78,12 @@ struct Lanes {
 }
 
 impl Lanes {
-    /// One tile from `step` on, of `steps` steps that exist. `BY_LANE`: its rows are lanes, as in A;
+    /// One tile, of `steps` steps that exist. `BY_LANE`: its rows are lanes, as in A;
     /// otherwise they are pairs of steps.
     #[inline(always)]
-    fn square<S: Simd<f32>, const BY_LANE: bool>(
-        self,
-        simd: S,
-        [step, steps]: [usize; 2],
-        to: *mut u32,
-    ) {
-        let [lane_stride, step_stride] = self.from.strides;
-        let from = Operand { start: self.from.at(0, step), ..self.from };
+    fn square<S: Simd<f32>, const BY_LANE: bool>(self, simd: S, steps: usize, to: *mut u32) {
+        let Self { from, .. } = self;
+        let [lane_stride, step_stride] = from.strides;
         let to: *mut f32 = to.cast();
         let lanes_are_neighbours = lane_stride == 1 && step_stride != 1;
         let whole = self.exist == SIDE && steps == STEPS;

@@ -26,7 +26,7 @@ pub(super) const LANES: usize = ABREAST * SIDE;
 pub(super) const SQUARE: usize = LANES * LANES;
 
 /// Bytes per row of a tile: a cache line.
-const LINE: usize = 4 * SIDE;
+pub(super) const LINE: usize = 4 * SIDE;
 
 /// What LDTILECFG reads: palette 1, and rows and bytes per row of every tile.
 #[repr(C, align(64))]

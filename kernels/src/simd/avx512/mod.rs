@@ -3,6 +3,7 @@
 mod double;
 mod draws;
 mod halves;
+mod parts;
 mod single;
 
 use super::{Float, Kernel, Simd};
