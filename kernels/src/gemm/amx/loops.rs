@@ -202,18 +202,23 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
                         self.add(behind.take());
                     }
                 }
-                if ends && !direct {
-                    self.finish(sums, at, shape);
-                }
                 if ends {
-                    let origin = self.region.origin;
-                    let c = Operand { start: c.at(at[0], at[1]), ..c };
-                    let at = [origin[0] + at[0], origin[1] + at[1]];
-                    store.measure(self.simd, c, at, shape);
+                    self.end((!direct).then_some(sums), at, shape);
                 }
             }
         }
         self.add(behind);
+    }
+
+    /// What comes after the last block of k: `sums` go to C, if they are not there, and are measured.
+    fn end(&self, sums: Option<*mut f32>, at: [usize; 2], shape: [usize; 2]) {
+        if let Some(sums) = sums {
+            self.finish(sums, at, shape);
+        }
+        let Problem { c, ref store, .. } = self.region.problem;
+        let origin = self.region.origin;
+        let c = Operand { start: c.at(at[0], at[1]), ..c };
+        store.measure(self.simd, c, [origin[0] + at[0], origin[1] + at[1]], shape);
     }
 
     /// Sums products of parts over a block.
