@@ -143,12 +143,13 @@ impl<E: Tiled, const PARTS: usize, const BY_LANE: bool> SplitPanels<E, PARTS, BY
         let mut largest = self.zero();
         let to = self.tile(sixteen, step);
         let mut squares = [[self.zero(); SIDE]; 2];
-        for i in 0..SIDE {
+        let [lows, highs] = &mut squares;
+        for (i, (low, high)) in lows.iter_mut().zip(highs).enumerate() {
             let at = step * STEPS + i;
             let rows = [self.lanes_at(sixteen, at), self.lanes_at(sixteen, at + SIDE)];
             largest = self.larger(self.larger(largest, rows[0]), rows[1]);
             if BY_LANE {
-                [squares[0][i], squares[1][i]] = rows;
+                [*low, *high] = rows;
             } else {
                 self.store(to, i, rows);
             }
@@ -185,8 +186,9 @@ impl<E: Tiled, const PARTS: usize, const BY_LANE: bool> SplitPanels<E, PARTS, BY
         for square in &mut squares {
             Simd::<f32>::transpose(self.amx.vectors(), square);
         }
-        for i in 0..SIDE {
-            self.store(to, i, [squares[0][i], squares[1][i]]);
+        let [lows, highs] = squares;
+        for (i, rows) in lows.into_iter().zip(highs).enumerate() {
+            self.store(to, i, rows.into());
         }
     }
 
