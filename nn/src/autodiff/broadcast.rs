@@ -1,8 +1,10 @@
 //! Elementwise loops over operands that are stretched to a common shape, and the sums that undo the
 //! stretching.
 
+use tilewise_kernels::simd::{Kernel, Simd};
 use tilewise_kernels::{ColumnSums, Exec, Float, MatRef, Result, RowSums, Sum};
 
+use super::elementwise::{Binary, Each, Same, Times, line, update_line};
 use super::op::View;
 use super::shape::{MAX_RANK, Shape};
 
@@ -40,75 +42,132 @@ impl<const N: usize> Walk<N> {
         Self { outer: axes, rank: rank.saturating_sub(1), run, steps }
     }
 
-    /// Calls `visit` with the first element of each run and the operands' places there.
-    fn each(&self, mut visit: impl FnMut(usize, [usize; N])) {
+    /// The first element of each run, and the operands' places there.
+    fn runs(&self) -> Places<'_, N> {
         let runs: usize = self.outer[..self.rank].iter().map(|(extent, _)| extent).product();
-        if self.run == 0 {
-            return;
+        let left = if self.run == 0 { 0 } else { runs };
+        Places { walk: self, left, first: 0, index: [0; MAX_RANK], places: [0; N] }
+    }
+}
+
+/// The runs of a walk that are left.
+struct Places<'a, const N: usize> {
+    walk: &'a Walk<N>,
+    left: usize,
+    first: usize,
+    index: [usize; MAX_RANK],
+    places: [usize; N],
+}
+
+impl<const N: usize> Iterator for Places<'_, N> {
+    type Item = (usize, [usize; N]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let here = (self.first, self.places);
+        self.first += self.walk.run;
+        for axis in (0..self.walk.rank).rev() {
+            let (extent, strides) = self.walk.outer[axis];
+            self.index[axis] += 1;
+            for (place, stride) in self.places.iter_mut().zip(strides) {
+                *place += stride;
+            }
+            if self.index[axis] < extent {
+                break;
+            }
+            self.index[axis] = 0;
+            for (place, stride) in self.places.iter_mut().zip(strides) {
+                *place -= stride * extent;
+            }
         }
-        let mut index = [0; MAX_RANK];
-        let mut places = [0; N];
-        for number in 0..runs {
-            visit(number * self.run, places);
-            for axis in (0..self.rank).rev() {
-                let (extent, strides) = self.outer[axis];
-                index[axis] += 1;
-                for (place, stride) in places.iter_mut().zip(strides) {
-                    *place += stride;
-                }
-                if index[axis] < extent {
-                    break;
-                }
-                index[axis] = 0;
-                for (place, stride) in places.iter_mut().zip(strides) {
-                    *place -= stride * extent;
+        Some(here)
+    }
+}
+
+/// Writes `f(a, b)` to `y` of `shape`.
+pub(super) fn zip<T: Float>(
+    f: impl Binary<T>,
+    [a, b]: [View<'_, T>; 2],
+    (y, shape): (&mut [T], &Shape),
+    exec: Exec,
+) -> Result<()> {
+    let walk = Walk::new(shape, [&a.shape, &b.shape]);
+    exec.path()?.run(Zip { f, walk, a: a.data, b: b.data, y });
+    Ok(())
+}
+
+struct Zip<'a, T, F> {
+    f: F,
+    walk: Walk<2>,
+    a: &'a [T],
+    b: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Float, F: Binary<T>> Kernel<T> for Zip<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { f, walk, a, b, y } = self;
+        for (first, [i, j]) in walk.runs() {
+            let y = &mut y[first..][..walk.run];
+            match walk.steps {
+                [0, 0] => line(simd, f, (Same(a[i]), Same(b[j])), y),
+                [0, _] => line(simd, f, (Same(a[i]), Each(&b[j..][..y.len()])), y),
+                [_, 0] => line(simd, f, (Each(&a[i..][..y.len()]), Same(b[j])), y),
+                _ => line(simd, f, (Each(&a[i..][..y.len()]), Each(&b[j..][..y.len()])), y),
+            }
+        }
+    }
+}
+
+/// Replaces `y` of `shape` by `f(y, b)`.
+pub(super) fn update<T: Float>(
+    f: impl Binary<T>,
+    (y, shape): (&mut [T], &Shape),
+    b: View<'_, T>,
+    exec: Exec,
+) -> Result<()> {
+    let walk = Walk::new(shape, [&b.shape]);
+    exec.path()?.run(Update { f, walk, y, b: b.data });
+    Ok(())
+}
+
+struct Update<'a, T, F> {
+    f: F,
+    walk: Walk<1>,
+    y: &'a mut [T],
+    b: &'a [T],
+}
+
+impl<T: Float, F: Binary<T>> Kernel<T> for Update<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { f, walk, y, b } = self;
+        for (first, [j]) in walk.runs() {
+            let y = &mut y[first..][..walk.run];
+            match walk.steps {
+                [0] => update_line(simd, f, y, Same(b[j])),
+                _ => {
+                    let b = Each(&b[j..][..y.len()]);
+                    update_line(simd, f, y, b);
                 }
             }
         }
     }
 }
 
-/// Writes `f(a, b)` to `y` of `shape`.
-pub(super) fn zip<T: Float>(
-    [a, b]: [View<'_, T>; 2],
-    shape: &Shape,
-    y: &mut [T],
-    f: impl Fn(T, T) -> T,
-) {
-    let walk = Walk::new(shape, [&a.shape, &b.shape]);
-    walk.each(|first, [i, j]| {
-        let y = &mut y[first..][..walk.run];
-        match walk.steps {
-            [0, 0] => y.fill(f(a.data[i], b.data[j])),
-            [0, _] => {
-                let a = a.data[i];
-                y.iter_mut().zip(&b.data[j..]).for_each(|(y, &b)| *y = f(a, b));
-            }
-            [_, 0] => {
-                let b = b.data[j];
-                y.iter_mut().zip(&a.data[i..]).for_each(|(y, &a)| *y = f(a, b));
-            }
-            _ => {
-                let pairs = a.data[i..].iter().zip(&b.data[j..]);
-                y.iter_mut().zip(pairs).for_each(|(y, (&a, &b))| *y = f(a, b));
-            }
-        }
-    });
-}
-
-/// Replaces `y` of `shape` by `f(y, b)`.
-pub(super) fn update<T: Float>(y: &mut [T], shape: &Shape, b: View<'_, T>, f: impl Fn(T, T) -> T) {
-    let walk = Walk::new(shape, [&b.shape]);
-    walk.each(|first, [j]| {
-        let y = &mut y[first..][..walk.run];
-        match walk.steps {
-            [0] => {
-                let b = b.data[j];
-                y.iter_mut().for_each(|y| *y = f(*y, b));
-            }
-            _ => y.iter_mut().zip(&b.data[j..]).for_each(|(y, &b)| *y = f(*y, b)),
-        }
-    });
+/// Multiplies all of `y` by a number.
+pub(super) fn times<T: Float>(y: &mut [T], factor: T, exec: Exec) -> Result<()> {
+    if factor == T::ONE {
+        return Ok(());
+    }
+    let (shape, factor) = (Shape::line(y.len()), [factor]);
+    let factor = View { data: &factor, labels: &[], shape: Shape::SCALAR };
+    update(Times, (y, &shape), factor, exec)
 }
 
 /// Which axes are summed.

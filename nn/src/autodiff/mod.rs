@@ -30,6 +30,7 @@
 
 mod broadcast;
 mod check;
+mod elementwise;
 mod op;
 mod ops;
 mod plan;

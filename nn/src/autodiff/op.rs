@@ -141,10 +141,16 @@ pub trait Op<T: Float>: Any + Debug + Send + Sync {
         pass: Pass,
     ) -> Result<()>;
 
-    /// Additions, multiplications and elementary functions of the forward pass, for reports; the backward
-    /// pass is taken to need as many for each input whose gradient is wanted.
+    /// Additions, multiplications and elementary functions of the forward pass, for reports.
     fn flops(&self, _inputs: &[Shape], output: &Shape) -> u64 {
         output.len() as u64
+    }
+
+    /// The same of the backward pass, for the inputs whose gradients are `wanted`: as many as forward for
+    /// each, unless told otherwise.
+    fn backward_flops(&self, inputs: &[Shape], output: &Shape, wanted: &[bool]) -> u64 {
+        let count = wanted.iter().filter(|wanted| **wanted).count();
+        self.flops(inputs, output) * count as u64
     }
 }
 

@@ -1,6 +1,7 @@
 //! Broadcasting, sums and layouts against loops over indices.
 
-use tilewise_nn::autodiff::{MAX_RANK, Tape, Tensor};
+use tilewise_kernels::{Exec, available};
+use tilewise_nn::autodiff::{MAX_RANK, Tape, Tensor, Var};
 
 use crate::common::normal;
 
@@ -17,31 +18,78 @@ fn indices(dims: &[usize]) -> Vec<Vec<usize>> {
     })
 }
 
+/// Shapes of two operands and of what comes of them, some longer than any vector.
+const STRETCHED: [[&[usize]; 3]; 18] = [
+    [&[2, 3], &[2, 3], &[2, 3]],
+    [&[2, 3], &[3], &[2, 3]],
+    [&[3], &[2, 3], &[2, 3]],
+    [&[2, 1], &[3], &[2, 3]],
+    [&[], &[2, 3], &[2, 3]],
+    [&[], &[], &[]],
+    [&[1], &[], &[1]],
+    [&[4, 1, 3], &[2, 1], &[4, 2, 3]],
+    [&[4, 2, 3], &[4, 1, 1], &[4, 2, 3]],
+    [&[2, 1, 3, 1, 2], &[1, 5, 1, 4, 1], &[2, 5, 3, 4, 2]],
+    [&[0, 3], &[1, 3], &[0, 3]],
+    [&[2, 0], &[1], &[2, 0]],
+    [&[5, 16], &[5, 16], &[5, 16]],
+    [&[3, 33], &[33], &[3, 33]],
+    [&[3, 1], &[3, 41], &[3, 41]],
+    [&[3, 17], &[3, 1], &[3, 17]],
+    [&[40], &[1], &[40]],
+    [&[2, 1], &[1, 19], &[2, 19]],
+];
+
 #[test]
-fn operands_are_stretched_as_in_numpy() {
-    let cases: [(&[usize], &[usize], &[usize]); 12] = [
-        (&[2, 3], &[2, 3], &[2, 3]),
-        (&[2, 3], &[3], &[2, 3]),
-        (&[3], &[2, 3], &[2, 3]),
-        (&[2, 1], &[3], &[2, 3]),
-        (&[], &[2, 3], &[2, 3]),
-        (&[], &[], &[]),
-        (&[1], &[], &[1]),
-        (&[4, 1, 3], &[2, 1], &[4, 2, 3]),
-        (&[4, 2, 3], &[4, 1, 1], &[4, 2, 3]),
-        (&[2, 1, 3, 1, 2], &[1, 5, 1, 4, 1], &[2, 5, 3, 4, 2]),
-        (&[0, 3], &[1, 3], &[0, 3]),
-        (&[2, 0], &[1], &[2, 0]),
+fn operands_are_stretched_as_in_numpy_with_the_same_bits_on_every_path() {
+    type Operation = (for<'t> fn(Var<'t, f64>, Var<'t, f64>) -> Var<'t, f64>, fn(f64, f64) -> f64);
+    let operations: [Operation; 4] = [
+        (|a, b| a + b, |a, b| a + b),
+        (|a, b| a - b, |a, b| a - b),
+        (|a, b| a * b, |a, b| a * b),
+        (|a, b| a / b, |a, b| a / b),
     ];
-    for (a_dims, b_dims, dims) in cases {
-        let (a, b) = (normal(1, a_dims), normal(2, b_dims));
-        let tape = Tape::new();
-        let y = tape.constant(a.clone()) - tape.constant(b.clone());
-        let y = y.value().unwrap();
-        assert_eq!(y.dims(), dims);
-        for (at, index) in indices(dims).iter().enumerate() {
-            let expected = a.data()[place(a_dims, index)] - b.data()[place(b_dims, index)];
-            assert_eq!(y.data()[at], expected, "{a_dims:?} - {b_dims:?} at {index:?}");
+    for isa in available().unwrap() {
+        for [a_dims, b_dims, dims] in STRETCHED {
+            let (a, b) = (normal(1, a_dims), normal(2, b_dims));
+            for (number, (recorded, plain)) in operations.iter().enumerate() {
+                let tape = Tape::new().exec(Exec::serial().isa(*isa));
+                let y = recorded(tape.constant(a.clone()), tape.constant(b.clone()));
+                let y = y.value().unwrap();
+                assert_eq!(y.dims(), dims);
+                for (at, index) in indices(dims).iter().enumerate() {
+                    let [a, b] =
+                        [(&a, a_dims), (&b, b_dims)].map(|(x, dims)| x.data()[place(dims, index)]);
+                    let what = format!("{isa}, {number}, {a_dims:?} and {b_dims:?} at {index:?}");
+                    assert_eq!(y.data()[at].to_bits(), plain(a, b).to_bits(), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn elementary_functions_are_those_of_single_numbers_on_every_path() {
+    let x: Vec<f32> = (0..39).map(|i| (i as f32 - 12.0) / 3.0).collect();
+    let x = [&x[..], &[0.0, -0.0, f32::INFINITY, 1e-40, 3e38]].concat();
+    type Function = (for<'t> fn(Var<'t, f32>) -> Var<'t, f32>, fn(f32) -> f32);
+    let functions: [Function; 6] = [
+        (|x| -x, |x| -x),
+        (|x| x.sqrt(), f32::sqrt),
+        (|x| x.square(), |x| x * x),
+        (|x| x.powi(3), |x| x * (x * x)),
+        (|x| x.powi(-2), |x| 1.0 / (x * x)),
+        (|x| x.powi(0), |_| 1.0),
+    ];
+    for isa in available().unwrap() {
+        for (number, (recorded, plain)) in functions.iter().enumerate() {
+            let tape = Tape::new().exec(Exec::serial().isa(*isa));
+            let y = recorded(tape.constant(Tensor::new(x.clone(), &[x.len()]).unwrap()));
+            for (&x, &y) in x.iter().zip(y.value().unwrap().data()) {
+                let want = plain(x);
+                let same = y.to_bits() == want.to_bits() || y.is_nan() && want.is_nan();
+                assert!(same, "{isa}, function {number} of {x}: {y}, not {want}");
+            }
         }
     }
 }

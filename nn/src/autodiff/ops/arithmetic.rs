@@ -1,8 +1,9 @@
 //! `+`, `-`, `*` and `/`, elementwise, with operands that are stretched as in numpy.
 
-use tilewise_kernels::{Float, Result};
+use tilewise_kernels::{Exec, Float, Result};
 
 use crate::autodiff::broadcast::{SumSpace, stretched, sum_axes, update, zip};
+use crate::autodiff::elementwise::{Minus, Negative, Over, OverSlope, Plus, Times, map};
 use crate::autodiff::op::{InputGradients, Op, Saved, Uses, View, check_inputs};
 use crate::autodiff::shape::Shape;
 use crate::layers::Pass;
@@ -31,23 +32,28 @@ impl<T: Float> Binary<T> {
     }
 
     /// The derivative of the loss by operand `which`, as if it had the shape of the output.
-    fn unreduced(&self, which: usize, saved: &Saved<'_, T>, dx: &mut [T]) {
+    fn unreduced(
+        &self,
+        which: usize,
+        saved: &Saved<'_, T>,
+        dx: &mut [T],
+        exec: Exec,
+    ) -> Result<()> {
         let shape = &saved.output.shape;
         let dy = View { data: saved.dy, shape: *shape, ..View::default() };
         let [a, b] = [saved.inputs[0], saved.inputs[1]];
         match (self.kind, which) {
-            (Arithmetic::Sub, 1) => {
-                dx.iter_mut().zip(saved.dy).for_each(|(dx, &dy)| *dx = -dy);
+            (Arithmetic::Sub, 1) => map(Negative, saved.dy, dx, exec),
+            (Arithmetic::Add | Arithmetic::Sub, _) => {
+                dx.copy_from_slice(saved.dy);
+                Ok(())
             }
-            (Arithmetic::Add | Arithmetic::Sub, _) => dx.copy_from_slice(saved.dy),
-            (Arithmetic::Mul, which) => {
-                zip([dy, if which == 0 { b } else { a }], shape, dx, |dy, other| dy * other);
-            }
-            (Arithmetic::Div, 0) => zip([dy, b], shape, dx, |dy, b| dy / b),
+            (Arithmetic::Mul, 0) => zip(Times, [dy, b], (dx, shape), exec),
+            (Arithmetic::Mul, _) => zip(Times, [dy, a], (dx, shape), exec),
+            (Arithmetic::Div, 0) => zip(Over, [dy, b], (dx, shape), exec),
             (Arithmetic::Div, _) => {
-                // Not over b², which may overflow where the quotients do not.
-                zip([a, b], shape, dx, |a, b| -(a / b) / b);
-                update(dx, shape, dy, |slope, dy| slope * dy);
+                zip(OverSlope, [a, b], (&mut *dx, shape), exec)?;
+                update(Times, (dx, shape), dy, exec)
             }
         }
     }
@@ -75,16 +81,15 @@ impl<T: Float> Op<T> for Binary<T> {
         }
     }
 
-    fn forward(&mut self, inputs: &[View<'_, T>], y: &mut [T], _: Pass) -> Result<()> {
+    fn forward(&mut self, inputs: &[View<'_, T>], y: &mut [T], pass: Pass) -> Result<()> {
         let (a, b) = (inputs[0], inputs[1]);
         let shape = a.shape.broadcast(&b.shape)?;
         match self.kind {
-            Arithmetic::Add => zip([a, b], &shape, y, |a, b| a + b),
-            Arithmetic::Sub => zip([a, b], &shape, y, |a, b| a - b),
-            Arithmetic::Mul => zip([a, b], &shape, y, |a, b| a * b),
-            Arithmetic::Div => zip([a, b], &shape, y, |a, b| a / b),
+            Arithmetic::Add => zip(Plus, [a, b], (y, &shape), pass.exec),
+            Arithmetic::Sub => zip(Minus, [a, b], (y, &shape), pass.exec),
+            Arithmetic::Mul => zip(Times, [a, b], (y, &shape), pass.exec),
+            Arithmetic::Div => zip(Over, [a, b], (y, &shape), pass.exec),
         }
-        Ok(())
     }
 
     fn backward(
@@ -98,7 +103,7 @@ impl<T: Float> Op<T> for Binary<T> {
             let Some(dx) = dx else { continue };
             let axes = stretched(&shape, &saved.inputs[which].shape);
             if !axes.contains(&true) {
-                self.unreduced(which, &saved, dx);
+                self.unreduced(which, &saved, dx, pass.exec)?;
                 continue;
             }
             if matches!(self.kind, Arithmetic::Add | Arithmetic::Sub) {
@@ -110,10 +115,11 @@ impl<T: Float> Op<T> for Binary<T> {
             }
             let mut wide = std::mem::take(&mut self.wide);
             wide.resize(shape.len(), T::ZERO);
-            self.unreduced(which, &saved, &mut wide);
-            let summed = sum_axes((&wide, &shape), &axes, dx, &mut self.space, pass.exec);
+            let outcome = self
+                .unreduced(which, &saved, &mut wide, pass.exec)
+                .and_then(|()| sum_axes((&wide, &shape), &axes, dx, &mut self.space, pass.exec));
             self.wide = wide;
-            summed?;
+            outcome?;
         }
         Ok(())
     }

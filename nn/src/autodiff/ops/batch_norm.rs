@@ -103,4 +103,9 @@ impl<T: Float> Op<T> for BatchNorm<T> {
         // Two for the mean and the squares each, two for the line.
         6 * output.len() as u64
     }
+
+    fn backward_flops(&self, _: &[Shape], output: &Shape, _: &[bool]) -> u64 {
+        // All gradients come together: four for the two sums, six for the gradient by the input.
+        10 * output.len() as u64
+    }
 }

@@ -5,6 +5,7 @@ use tilewise_kernels::{
     SoftmaxCrossEntropy, Targets,
 };
 
+use crate::autodiff::broadcast::times;
 use crate::autodiff::op::{InputGradients, Op, Saved, Uses, View, check_inputs};
 use crate::autodiff::shape::Shape;
 use crate::layers::Pass;
@@ -147,9 +148,7 @@ impl<T: Float> Op<T> for CrossEntropy {
         let targets = Targets::Classes(labels.labels);
         let op = SoftmaxCrossEntropy::new(MatRef::new(logits.data, m, n)?, targets)?;
         self.with_options(op).loss_and_gradient(MatMut::new(dx, m, n)?, pass.exec)?;
-        let dy = saved.dy[0];
-        dx.iter_mut().for_each(|dx| *dx *= dy);
-        Ok(())
+        times(dx, saved.dy[0], pass.exec)
     }
 
     fn flops(&self, inputs: &[Shape], _: &Shape) -> u64 {

@@ -3,6 +3,7 @@
 use tilewise_kernels::{Error, Float, Result};
 
 use crate::autodiff::broadcast::{Axes, SumSpace, sum_axes, update};
+use crate::autodiff::elementwise::Share;
 use crate::autodiff::op::{InputGradients, Op, Saved, Uses, View, check_inputs};
 use crate::autodiff::shape::{MAX_RANK, Shape};
 use crate::layers::Pass;
@@ -84,14 +85,13 @@ impl<T: Float> Op<T> for Sum<T> {
         &mut self,
         saved: Saved<'_, T>,
         dx: InputGradients<'_, '_, T>,
-        _: Pass,
+        pass: Pass,
     ) -> Result<()> {
         let Some(dx) = &mut dx[0] else { return Ok(()) };
         let shape = saved.inputs[0].shape;
         let dy = View { data: saved.dy, shape: self.kept(&shape)?, ..View::default() };
         let count = if self.mean { self.count(&shape) } else { T::ONE };
-        update(dx, &shape, dy, |_, dy| dy / count);
-        Ok(())
+        update(Share(count), (dx, &shape), dy, pass.exec)
     }
 
     fn flops(&self, inputs: &[Shape], _: &Shape) -> u64 {

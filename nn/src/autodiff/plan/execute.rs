@@ -4,7 +4,8 @@ use std::any::Any;
 
 use tilewise_kernels::{Error, Float, Result};
 
-use super::super::broadcast::update;
+use super::super::broadcast::{times, update};
+use super::super::elementwise::Plus;
 use super::super::op::{MAX_INPUTS, Op, Saved, View, named};
 use super::super::ops::{BatchNorm, CrossEntropy, MatMul};
 use super::super::shape::Shape;
@@ -121,12 +122,10 @@ impl<T: Float> Memory<'_, T> {
     }
 
     /// Multiplies a gradient by that of the loss it came from.
-    fn scale(&mut self, gradient: usize, by: usize) {
+    fn scale(&mut self, gradient: usize, by: usize) -> Result<()> {
         let factor = self.data(by)[0];
-        if factor != T::ONE {
-            let Buffer { slot, len, .. } = self.buffers[gradient];
-            self.slots[slot][..len].iter_mut().for_each(|x| *x *= factor);
-        }
+        let Buffer { slot, len, .. } = self.buffers[gradient];
+        times(&mut self.slots[slot][..len], factor, self.pass.exec)
     }
 
     /// Walks back over an operation whose gradient by the output is `dy`.
@@ -165,7 +164,7 @@ impl<T: Float> Memory<'_, T> {
         result.map_err(|error| self.named(error, placed).within("backward"))?;
         for Write { to, add_to } in dx.iter().flatten() {
             if let Some(sum) = add_to {
-                self.add(*sum, *to);
+                self.add(*sum, *to)?;
             }
         }
         Ok(())
@@ -194,13 +193,14 @@ impl<T: Float> Memory<'_, T> {
     }
 
     /// Adds a buffer to another one of its length.
-    fn add(&mut self, to: usize, from: usize) {
+    fn add(&mut self, to: usize, from: usize) -> Result<()> {
         let mut sum = self.take(to);
         let len = self.buffers[to].len;
         let shape = Shape::line(len);
         let other = View { data: self.data(from), labels: &[], shape };
-        update(&mut sum[..len], &shape, other, |sum, x| sum + x);
+        let added = update(Plus, (&mut sum[..len], &shape), other, self.pass.exec);
         self.put(to, sum);
+        added
     }
 }
 
@@ -242,7 +242,7 @@ pub(super) fn replay<T: Float>(
         }
         Kind::Scale { node, gradient } => {
             if let Some(by) = schedule.gradients[*node] {
-                memory.scale(*gradient, by);
+                memory.scale(*gradient, by)?;
             }
         }
         Kind::Backward { node, dx } => {
@@ -250,7 +250,7 @@ pub(super) fn replay<T: Float>(
                 memory.backward(placed, *node, dy, dx)?;
             }
         }
-        Kind::Add { to, from } => memory.add(*to, *from),
+        Kind::Add { to, from } => memory.add(*to, *from)?,
         Kind::Update { variable, gradient } => {
             if let Some(optimizer) = optimizer {
                 memory.update(optimizer, *variable, *gradient)?;

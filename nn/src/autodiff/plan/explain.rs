@@ -6,6 +6,7 @@ use std::time::Duration;
 use tilewise_kernels::Float;
 
 use super::super::shape::Shape;
+use super::execute::Placed;
 use super::schedule::{Kind, Write};
 use super::{Plan, Source};
 
@@ -17,8 +18,7 @@ pub struct PlanStep {
     pub name: String,
     /// The shape of what is written.
     pub shape: Shape,
-    /// Additions, multiplications and elementary functions, counted from the shapes; for a backward pass, those
-    /// of the forward pass for each gradient.
+    /// Additions, multiplications and elementary functions, counted from the shapes.
     pub flops: u64,
     /// Bytes of what is read and written, each once.
     pub bytes: u64,
@@ -90,7 +90,6 @@ impl<T: Float> Plan<T> {
     fn describe_backward(&self, node: usize, dx: &[Option<Write>]) -> (String, Shape, u64, usize) {
         let writes = dx.iter().flatten();
         let name = format!("gradients of {}", self.name(node));
-        let flops = self.flops(node) * writes.clone().count() as u64;
         let written: usize = writes
             .map(|write| {
                 // A sum is read, and read and written once more.
@@ -99,6 +98,9 @@ impl<T: Float> Plan<T> {
             })
             .sum();
         let Some(placed) = &self.ops[node] else { return (name, Shape::SCALAR, 0, 0) };
+        let wanted: Vec<bool> = dx[..placed.inputs.len()].iter().map(Option::is_some).collect();
+        let flops =
+            placed.op.backward_flops(&self.shapes(placed), &self.values[node].shape, &wanted);
         let uses = placed.op.uses();
         let saved = if uses.inputs { self.read(node) } else { 0 }
             + if uses.output { self.len(node) } else { 0 };
@@ -126,9 +128,11 @@ impl<T: Float> Plan<T> {
 
     fn flops(&self, node: usize) -> u64 {
         let Some(placed) = &self.ops[node] else { return 0 };
-        let shapes: Vec<Shape> =
-            placed.inputs.iter().map(|&input| self.values[input].shape).collect();
-        placed.op.flops(&shapes, &self.values[node].shape)
+        placed.op.flops(&self.shapes(placed), &self.values[node].shape)
+    }
+
+    fn shapes(&self, placed: &Placed<T>) -> Vec<Shape> {
+        placed.inputs.iter().map(|&input| self.values[input].shape).collect()
     }
 }
 
