@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use tilewise_kernels::{Error as Argument, Exec, Float};
+use tilewise_kernels::{Error as Argument, Exec, Float, Precision};
 
 use super::op::{MAX_INPUTS, Op, Saved, View, named};
 use super::shape::Shape;
@@ -120,6 +120,12 @@ impl<T: Float> Tape<T> {
     #[must_use]
     pub fn exec(self, exec: Exec) -> Self {
         Self { pass: Pass { exec, ..self.pass }, ..self }
+    }
+
+    /// Sets how exactly matrices are multiplied; everything else is in the type of the values.
+    #[must_use]
+    pub fn precision(self, precision: Precision) -> Self {
+        Self { pass: Pass { precision, ..self.pass }, ..self }
     }
 
     /// Sets the number of the step, by which random operations draw.

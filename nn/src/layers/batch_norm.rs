@@ -274,6 +274,15 @@ impl<T: Float> Layer<T> for BatchNorm<T> {
         Some(ChannelAffine { scale, shift, relu: self.relu })
     }
 
+    fn fused(&self) -> Vec<&'static str> {
+        self.relu.then_some("relu").into_iter().collect()
+    }
+
+    fn flops(&self, rows: usize, input: usize) -> u64 {
+        // Two for the mean and the squares each, two for the line.
+        6 * (rows * input) as u64
+    }
+
     fn min_training_rows(&self) -> usize {
         if self.positions > 1 || (self.use_running && !self.update_running) { 1 } else { 2 }
     }

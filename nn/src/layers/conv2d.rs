@@ -1,17 +1,27 @@
 //! Convolution of images, as a matrix product with their patches.
 
 use tilewise_kernels::{
-    Error, Exec, Float, Gemm, ImageDims, MatMut, MatRef, Patches, Result, Window,
+    Activation, Error, Exec, Float, Gemm, ImageDims, MatMut, MatRef, Patches, Result, Window,
 };
 
+use super::activation::Stored;
+use super::share::{Images, share, threads};
 use super::{
     ChannelAffine, Layer, Parameter, ParameterKind, Pass, Saved, absorb, channel_sums, room,
 };
 use crate::init::Init;
 use crate::matrix::Matrix;
 
-/// Bytes of patches that are made at a time, for as many images as fit: about a second-level cache.
-const PATCH_BYTES: usize = 1 << 20;
+/// Bytes of patches that are made at a time, for as many images as fit: what is multiplied with them, and what
+/// comes of it, are in the second-level cache besides.
+const PATCH_BYTES: usize = 1 << 18;
+
+/// Parts of a minibatch for which gradients by the filters are summed apart, so that several threads can; as
+/// many for any number of threads, because bits depend on it.
+const GROUPS: usize = 4;
+
+/// Weights above which products are large enough to be shared by threads themselves.
+const MANY_WEIGHTS: usize = 1 << 18;
 
 /// Filters that slide over images. An image is a row of its columns, channel by channel and each row by
 /// row, and so is the result. Filters are stored `[filters, channels, height, width]`, as PyTorch does.
@@ -22,8 +32,11 @@ pub struct Conv2d<T = f32> {
     patches: Patches,
     /// The filters, then the bias where there is one.
     parameters: Vec<Parameter<T>>,
-    /// Patches of a few images, and their gradients.
-    room: Vec<T>,
+    /// By thread: patches of a few images, or the gradients by them.
+    rooms: Vec<Vec<T>>,
+    /// Parts of the gradient by the filters.
+    sums: Vec<T>,
+    stored: Stored<T>,
 }
 
 impl<T: Float> Conv2d<T> {
@@ -52,7 +65,18 @@ impl<T: Float> Conv2d<T> {
         if bias {
             parameters.push(Parameter::new("bias", ParameterKind::Bias, &[filters], T::ZERO));
         }
-        Ok(Self { image, filters, patches, parameters, room: Vec::new() })
+        let (rooms, sums, stored) = Default::default();
+        Ok(Self { image, filters, patches, parameters, rooms, sums, stored })
+    }
+
+    /// Applies `f` to the outputs as they are stored, as an activation layer behind this one would in a
+    /// pass of its own.
+    ///
+    /// # Errors
+    /// If the gradient of `f` needs its input, which is not kept: GELU and SiLU.
+    pub fn activation(mut self, f: Activation) -> crate::Result<Self> {
+        self.stored.apply(f)?;
+        Ok(self)
     }
 
     /// The shape of the result.
@@ -84,36 +108,66 @@ impl<T: Float> Conv2d<T> {
         MatRef::new(&self.parameters[0].value, self.filters, self.patches.shape()[0])
     }
 
-    fn convolve(
+    /// The forward pass.
+    fn run(
         &self,
         x: &Matrix<T>,
         y: &mut Matrix<T>,
-        space: &mut Vec<T>,
-        exec: Exec,
+        rooms: &mut Vec<Vec<T>>,
+        pass: Pass,
     ) -> Result<()> {
-        let [width, patches, outputs] = self.sizes();
-        let [weights, positions] = self.patches.shape();
-        let at_a_time = self.images();
-        let images = x.data().chunks(at_a_time * width.max(1));
-        for (x, y) in images.zip(y.data_mut().chunks_mut((at_a_time * outputs).max(1))) {
-            let count = y.len() / outputs.max(1);
-            let columns = room(space, count * patches);
-            self.many(count)?.gather(x, columns, exec)?;
-            let product = Gemm::new(self.weight()?, MatRef::new(columns, weights, positions)?)?;
-            let product = match self.parameters.get(1) {
-                // One value for each row of the result: a residual that does not move along rows.
-                Some(bias) => product.residual(MatRef::with_strides(
-                    &bias.value,
-                    [self.filters, positions],
-                    [1, 0],
-                )?),
-                None => product,
-            };
-            let y = MatMut::new(y, self.filters, positions)?;
-            product.batched(count, [0, patches])?.run(y, outputs, exec)?;
+        let ([width, patches, outputs], count) = (self.sizes(), x.rows());
+        if x.data().is_empty() || y.data().is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let (threads, exec) = threads(pass.exec, count, count * patches);
+        let images = Images {
+            group: self.images().min(count.div_ceil(threads)),
+            x: x.data(),
+            dy: &[],
+            out: y.data_mut(),
+            sums: &mut [],
+            sizes: [width, 0, outputs, 0],
+        };
+        let pass = Pass { exec, ..pass };
+        share(images, some(rooms, threads), &|images, room| self.convolve(images, room, pass))
     }
+
+    /// The forward pass of a few images.
+    fn convolve(
+        &self,
+        Images { x, out: y, .. }: Images<'_, T>,
+        space: &mut Vec<T>,
+        pass: Pass,
+    ) -> Result<()> {
+        let [_, patches, outputs] = self.sizes();
+        let [weights, positions] = self.patches.shape();
+        let count = y.len() / outputs;
+        let columns = room(space, count * patches);
+        self.many(count)?.gather(x, columns, pass.exec)?;
+        let product = Gemm::new(self.weight()?, MatRef::new(columns, weights, positions)?)?;
+        let product = product.precision(pass.precision);
+        let product = match self.parameters.get(1) {
+            // One value for each row of the result: a residual that does not move along rows.
+            Some(bias) => product.residual(MatRef::with_strides(
+                &bias.value,
+                [self.filters, positions],
+                [1, 0],
+            )?),
+            None => product,
+        };
+        let y = MatMut::new(y, self.filters, positions)?;
+        let product = product.activation(self.stored.function);
+        product.batched(count, [0, patches])?.run(y, outputs, pass.exec)
+    }
+}
+
+/// As many rooms as there are threads.
+fn some<T>(rooms: &mut Vec<Vec<T>>, threads: usize) -> &mut [Vec<T>] {
+    if rooms.len() < threads {
+        rooms.resize_with(threads, Vec::new);
+    }
+    &mut rooms[..threads]
 }
 
 impl<T: Float> Layer<T> for Conv2d<T> {
@@ -132,14 +186,14 @@ impl<T: Float> Layer<T> for Conv2d<T> {
     }
 
     fn forward(&mut self, x: &Matrix<T>, y: &mut Matrix<T>, pass: Pass) -> Result<()> {
-        let mut room = std::mem::take(&mut self.room);
-        let outcome = self.convolve(x, y, &mut room, pass.exec);
-        self.room = room;
+        let mut rooms = std::mem::take(&mut self.rooms);
+        let outcome = self.run(x, y, &mut rooms, pass);
+        self.rooms = rooms;
         outcome
     }
 
     fn infer(&self, x: &Matrix<T>, y: &mut Matrix<T>, exec: Exec) -> Result<()> {
-        self.convolve(x, y, &mut Vec::new(), exec)
+        self.run(x, y, &mut Vec::new(), Pass { exec, ..Pass::default() })
     }
 
     /// Makes the patches again: keeping those of a whole batch would take several times its memory.
@@ -149,22 +203,29 @@ impl<T: Float> Layer<T> for Conv2d<T> {
         dx: Option<&mut Matrix<T>>,
         pass: Pass,
     ) -> Result<()> {
-        let mut space = std::mem::take(&mut self.room);
-        self.weight_gradient(saved, &mut space, pass.exec)?;
-        if let Some(dx) = dx {
-            self.input_gradient(saved.dy, dx, &mut space, pass.exec)?;
-        }
-        if let [_, bias] = &mut self.parameters[..] {
-            let dims = [saved.dy.rows(), self.filters, self.patches.shape()[1]];
-            let (dy, sums) = (saved.dy.data(), &mut bias.gradient);
-            channel_sums(dy, dims, sums, &mut space, pass.exec)?;
-        }
-        self.room = space;
-        Ok(())
+        let mut stored = std::mem::take(&mut self.stored);
+        let dz = stored.gradient(saved, pass.exec);
+        let outcome = dz.and_then(|dz| self.gradients(Saved { dy: dz, ..saved }, dx, pass));
+        self.stored = stored;
+        outcome
     }
 
     fn absorb(&mut self, affine: &ChannelAffine) -> bool {
-        absorb(&mut self.parameters, affine)
+        self.stored.is_plain() && absorb(&mut self.parameters, affine)
+    }
+
+    fn take_activation(&mut self, f: Activation) -> bool {
+        self.stored.take(f)
+    }
+
+    fn fused(&self) -> Vec<&'static str> {
+        let bias = (self.parameters.len() > 1).then_some("bias");
+        bias.into_iter().chain(self.stored.name()).collect()
+    }
+
+    fn flops(&self, rows: usize, _: usize) -> u64 {
+        let [weights, positions] = self.patches.shape();
+        2 * (rows * weights * positions * self.filters) as u64
     }
 
     fn parameters(&self) -> &[Parameter<T>] {
@@ -177,54 +238,93 @@ impl<T: Float> Layer<T> for Conv2d<T> {
 }
 
 impl<T: Float> Conv2d<T> {
-    /// The sum over images of the gradient by the result times the patches, image after image.
-    fn weight_gradient(
+    /// All gradients, of one by the sums that are stored.
+    fn gradients(
         &mut self,
         saved: Saved<'_, T>,
-        space: &mut Vec<T>,
-        exec: Exec,
+        dx: Option<&mut Matrix<T>>,
+        pass: Pass,
     ) -> Result<()> {
-        let [width, patches, outputs] = self.sizes();
-        let ([weights, positions], filters) = (self.patches.shape(), self.filters);
-        let at_a_time = self.images();
-        let images = saved.x.data().chunks(at_a_time * width.max(1));
-        let mut beta = T::ZERO;
-        for (x, dy) in images.zip(saved.dy.data().chunks((at_a_time * outputs).max(1))) {
-            let count = dy.len() / outputs.max(1);
-            let columns = room(space, count * patches);
-            self.many(count)?.gather(x, columns, exec)?;
-            for (dy, columns) in dy.chunks(outputs).zip(columns.chunks(patches)) {
-                let columns = MatRef::new(columns, weights, positions)?;
-                let product = Gemm::new(MatRef::new(dy, filters, positions)?, columns.t())?;
-                let gradient = &mut self.parameters[0].gradient;
-                product.beta(beta).run(MatMut::new(gradient, filters, weights)?, exec)?;
-                beta = T::ONE;
-            }
-        }
-        if beta == T::ZERO {
-            self.parameters[0].gradient.fill(T::ZERO);
+        let (mut rooms, mut sums) =
+            (std::mem::take(&mut self.rooms), std::mem::take(&mut self.sums));
+        let outcome = self.products(saved, dx, (&mut rooms, &mut sums), pass);
+        (self.rooms, self.sums) = (rooms, sums);
+        outcome?;
+        if let [_, bias] = &mut self.parameters[..] {
+            let dims = [saved.dy.rows(), self.filters, self.patches.shape()[1]];
+            let (dy, sums) = (saved.dy.data(), &mut bias.gradient);
+            channel_sums(dy, dims, sums, &mut some(&mut self.rooms, 1)[0], pass.exec)?;
         }
         Ok(())
     }
 
-    fn input_gradient(
+    /// The gradients by the filters and by the images.
+    fn products(
+        &mut self,
+        saved: Saved<'_, T>,
+        dx: Option<&mut Matrix<T>>,
+        (rooms, sums): (&mut Vec<Vec<T>>, &mut Vec<T>),
+        pass: Pass,
+    ) -> Result<()> {
+        let ([width, patches, outputs], count) = (self.sizes(), saved.x.rows());
+        let weights = self.parameters[0].value.len();
+        let groups = if weights > MANY_WEIGHTS { 1 } else { GROUPS.min(count) };
+        if groups == 0 || saved.x.data().is_empty() || saved.dy.data().is_empty() {
+            self.parameters[0].gradient.fill(T::ZERO);
+            return Ok(());
+        }
+        let group = count.div_ceil(groups);
+        let (dx, out) = dx.map_or((&mut [][..], 0), |dx| (dx.data_mut(), width));
+        let images = Images {
+            group,
+            x: saved.x.data(),
+            dy: saved.dy.data(),
+            out: dx,
+            sums: room(sums, count.div_ceil(group) * weights),
+            sizes: [width, outputs, out, weights],
+        };
+        let (threads, exec) = threads(pass.exec, count.div_ceil(group), count * patches);
+        let pass = Pass { exec, ..pass };
+        let this = &*self;
+        share(images, some(rooms, threads), &|images, room| this.group(images, room, pass))?;
+        let gradient = &mut self.parameters[0].gradient;
+        gradient.copy_from_slice(&sums[..weights]);
+        for part in sums[weights..count.div_ceil(group) * weights].chunks(weights) {
+            gradient.iter_mut().zip(part).for_each(|(sum, part)| *sum += *part);
+        }
+        Ok(())
+    }
+
+    /// The same of one group: the sum over its images of the gradient by the result times the patches, image
+    /// after image.
+    fn group(
         &self,
-        dy: &Matrix<T>,
-        dx: &mut Matrix<T>,
+        Images { x, dy, out: dx, sums, .. }: Images<'_, T>,
         space: &mut Vec<T>,
-        exec: Exec,
+        pass: Pass,
     ) -> Result<()> {
         let [width, patches, outputs] = self.sizes();
-        let [weights, positions] = self.patches.shape();
+        let ([weights, positions], filters) = (self.patches.shape(), self.filters);
         let at_a_time = self.images();
-        let images = dy.data().chunks((at_a_time * outputs).max(1));
-        for (dy, dx) in images.zip(dx.data_mut().chunks_mut(at_a_time * width.max(1))) {
-            let count = dy.len() / outputs.max(1);
+        let (mut beta, mut images) = (T::ZERO, dx.chunks_mut(at_a_time * width));
+        for (x, dy) in x.chunks(at_a_time * width).zip(dy.chunks(at_a_time * outputs)) {
+            let count = dy.len() / outputs;
             let columns = room(space, count * patches);
-            let dy = MatRef::new(dy, self.filters, positions)?;
-            let product = Gemm::new(self.weight()?.t(), dy)?.batched(count, [0, outputs])?;
-            product.run(MatMut::new(columns, weights, positions)?, patches, exec)?;
-            self.many(count)?.scatter(columns, dx, exec)?;
+            self.many(count)?.gather(x, columns, pass.exec)?;
+            for (dy, columns) in dy.chunks(outputs).zip(columns.chunks(patches)) {
+                let columns = MatRef::new(columns, weights, positions)?;
+                let product = Gemm::new(MatRef::new(dy, filters, positions)?, columns.t())?;
+                let product = product.precision(pass.precision);
+                let product = product.beta(beta);
+                product.run(MatMut::new(&mut *sums, filters, weights)?, pass.exec)?;
+                beta = T::ONE;
+            }
+            let Some(dx) = images.next() else { continue };
+            let product = Gemm::new(self.weight()?.t(), MatRef::new(dy, filters, positions)?)?;
+            let product = product.precision(pass.precision);
+            let product = product.batched(count, [0, outputs])?;
+            product.run(MatMut::new(&mut *columns, weights, positions)?, patches, pass.exec)?;
+            self.many(count)?.scatter(columns, dx, pass.exec)?;
         }
         Ok(())
     }

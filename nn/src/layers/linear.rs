@@ -1,7 +1,10 @@
-//! `y = x·Wᵀ + b`, with `W` stored `[outputs, inputs]` as PyTorch does.
+//! `y = f(x·Wᵀ + b)`, with `W` stored `[outputs, inputs]` as PyTorch does.
 
-use tilewise_kernels::{ColumnSums, Error, Exec, Float, Gemm, Result};
+use tilewise_kernels::{
+    Activation, ColumnSums, Error, Exec, Float, Gemm, MatMut, MatRef, Precision, Result,
+};
 
+use super::activation::Stored;
 use super::{ChannelAffine, Layer, Parameter, ParameterKind, Pass, Saved, absorb};
 use crate::init::Init;
 use crate::matrix::Matrix;
@@ -13,6 +16,7 @@ pub struct Linear<T = f32> {
     outputs: usize,
     /// The weight, then the bias where there is one.
     parameters: Vec<Parameter<T>>,
+    stored: Stored<T>,
 }
 
 impl<T: Float> Linear<T> {
@@ -35,20 +39,37 @@ impl<T: Float> Linear<T> {
         if bias {
             parameters.push(Parameter::new("bias", ParameterKind::Bias, &[outputs], T::ZERO));
         }
-        Ok(Self { inputs, outputs, parameters })
+        Ok(Self { inputs, outputs, parameters, stored: Stored::default() })
     }
 
-    fn product(&self, x: &Matrix<T>, y: &mut Matrix<T>, exec: Exec) -> Result<()> {
+    /// Applies `f` to the outputs as they are stored, as an activation layer behind this one would in a
+    /// pass of its own.
+    ///
+    /// # Errors
+    /// If the gradient of `f` needs its input, which is not kept: GELU and SiLU.
+    pub fn activation(mut self, f: Activation) -> crate::Result<Self> {
+        self.stored.apply(f)?;
+        Ok(self)
+    }
+
+    fn product(
+        &self,
+        x: &Matrix<T>,
+        y: &mut Matrix<T>,
+        precision: Precision,
+        exec: Exec,
+    ) -> Result<()> {
         // A row is predicted alone as in a batch.
         let product = Gemm::new(x.view(), self.weight()?.t())?.batch_invariant(true);
+        let product = product.activation(self.stored.function).precision(precision);
         match self.parameters.get(1) {
             Some(bias) => product.bias(&bias.value).run(y.view_mut(), exec),
             None => product.run(y.view_mut(), exec),
         }
     }
 
-    fn weight(&self) -> Result<tilewise_kernels::MatRef<'_, T>> {
-        tilewise_kernels::MatRef::new(&self.parameters[0].value, self.outputs, self.inputs)
+    fn weight(&self) -> Result<MatRef<'_, T>> {
+        MatRef::new(&self.parameters[0].value, self.outputs, self.inputs)
     }
 }
 
@@ -65,11 +86,11 @@ impl<T: Float> Layer<T> for Linear<T> {
     }
 
     fn forward(&mut self, x: &Matrix<T>, y: &mut Matrix<T>, pass: Pass) -> Result<()> {
-        self.product(x, y, pass.exec)
+        self.product(x, y, pass.precision, pass.exec)
     }
 
     fn infer(&self, x: &Matrix<T>, y: &mut Matrix<T>, exec: Exec) -> Result<()> {
-        self.product(x, y, exec)
+        self.product(x, y, Precision::F32, exec)
     }
 
     fn backward(
@@ -78,14 +99,16 @@ impl<T: Float> Layer<T> for Linear<T> {
         dx: Option<&mut Matrix<T>>,
         pass: Pass,
     ) -> Result<()> {
-        let (x, dy) = (saved.x.view(), saved.dy.view());
+        let Self { inputs, outputs, parameters, stored } = self;
+        let [weight, bias @ ..] = &mut parameters[..] else { return Ok(()) };
+        let (inputs, outputs) = (*inputs, *outputs);
+        let (x, dy) = (saved.x.view(), stored.gradient(saved, pass.exec)?.view());
         if let Some(dx) = dx {
-            Gemm::new(dy, self.weight()?)?.run(dx.view_mut(), pass.exec)?;
+            let weight = MatRef::new(&weight.value, outputs, inputs)?;
+            Gemm::new(dy, weight)?.precision(pass.precision).run(dx.view_mut(), pass.exec)?;
         }
-        let (inputs, outputs) = (self.inputs, self.outputs);
-        let [weight, bias @ ..] = &mut self.parameters[..] else { return Ok(()) };
-        let gradient = tilewise_kernels::MatMut::new(&mut weight.gradient, outputs, inputs)?;
-        Gemm::new(dy.t(), x)?.run(gradient, pass.exec)?;
+        let gradient = MatMut::new(&mut weight.gradient, outputs, inputs)?;
+        Gemm::new(dy.t(), x)?.precision(pass.precision).run(gradient, pass.exec)?;
         match bias {
             [bias, ..] => ColumnSums::new(dy, &mut bias.gradient)?.run(pass.exec),
             [] => Ok(()),
@@ -93,7 +116,20 @@ impl<T: Float> Layer<T> for Linear<T> {
     }
 
     fn absorb(&mut self, affine: &ChannelAffine) -> bool {
-        absorb(&mut self.parameters, affine)
+        self.stored.is_plain() && absorb(&mut self.parameters, affine)
+    }
+
+    fn take_activation(&mut self, f: Activation) -> bool {
+        self.stored.take(f)
+    }
+
+    fn fused(&self) -> Vec<&'static str> {
+        let bias = (self.parameters.len() > 1).then_some("bias");
+        bias.into_iter().chain(self.stored.name()).collect()
+    }
+
+    fn flops(&self, rows: usize, _: usize) -> u64 {
+        2 * (rows * self.inputs * self.outputs) as u64
     }
 
     fn parameters(&self) -> &[Parameter<T>] {

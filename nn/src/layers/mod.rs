@@ -10,10 +10,11 @@ mod embedding;
 mod linear;
 mod pool;
 mod row_norm;
+mod share;
 
 use std::fmt::Debug;
 
-use tilewise_kernels::{ColumnSums, Exec, Float, MatRef, Result, RowSums};
+use tilewise_kernels::{Activation, ColumnSums, Exec, Float, MatRef, Precision, Result, RowSums};
 
 pub use activation::ActivationLayer;
 pub(crate) use add::Add;
@@ -102,6 +103,9 @@ pub struct Pass {
     pub step: u64,
     /// Layers keep their running statistics as they are.
     pub freeze_statistics: bool,
+    /// How exactly matrix products are computed; everything else, and every sum, is in the type of the
+    /// values.
+    pub precision: Precision,
 }
 
 /// What a layer gets back from its forward pass, and the gradient by its output.
@@ -202,9 +206,27 @@ pub trait Layer<T: Float>: Debug + Send + Sync {
         None
     }
 
-    /// Takes scale and shift of the output's channels into the weights. Gives whether it did; if not,
-    /// nothing has changed.
+    /// Takes scale and shift of the output's channels into the weights, whatever the activation behind them
+    /// is. Gives whether it did; if not, nothing has changed.
     fn absorb(&mut self, _affine: &ChannelAffine) -> bool {
+        false
+    }
+
+    /// What else runs in this layer's passes, such as a bias or an activation in the store of its product;
+    /// for reports.
+    fn fused(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// Additions, multiplications and elementary functions of the forward pass over `rows` rows of `input`
+    /// columns, for reports; the backward pass is taken to need as many for the gradient by the input, and
+    /// as many for those of the parameters. One for each value that comes in, unless told otherwise.
+    fn flops(&self, rows: usize, input: usize) -> u64 {
+        (rows * input) as u64
+    }
+
+    /// Takes an activation behind this layer into its store. Gives whether it did.
+    fn take_activation(&mut self, _f: Activation) -> bool {
         false
     }
 

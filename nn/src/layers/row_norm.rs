@@ -111,6 +111,12 @@ impl<T: Float> Layer<T> for RowNormalization<T> {
         }
     }
 
+    fn flops(&self, rows: usize, input: usize) -> u64 {
+        // As of batch normalisation, without the mean where rows are not centred.
+        let each = if self.parameters.len() == 2 { 6 } else { 4 };
+        each * (rows * input) as u64
+    }
+
     fn parameters(&self) -> &[Parameter<T>] {
         &self.parameters
     }

@@ -1,6 +1,6 @@
 //! The words in which a model is written down.
 
-use tilewise_kernels::{Activation, Float, ImageDims, Pooling, Window};
+use tilewise_kernels::{Activation, Float, ImageDims, Pooling, Precision, Window};
 
 use super::Sequential;
 use super::plan::{Assembly, LayerPlan, Plan, Shape};
@@ -40,6 +40,7 @@ pub struct SequentialBuilder {
     plans: Vec<Plan>,
     init: Option<Init>,
     input: Option<Shape>,
+    precision: Precision,
 }
 
 impl SequentialBuilder {
@@ -209,6 +210,25 @@ impl SequentialBuilder {
         Self { init: Some(init), ..self }
     }
 
+    /// Sets how exactly training multiplies matrices; see
+    /// [`set_precision`](Sequential::set_precision).
+    ///
+    /// ```
+    /// use tilewise_kernels::Precision;
+    /// use tilewise_nn::prelude::*;
+    ///
+    /// let (train, test) = digits()?.stratified_split(360, 1)?;
+    /// let model = Sequential::new().linear(64, 32).batch_norm().relu().linear(32, 10);
+    /// let mut model = model.precision(Precision::Bf16).build(1)?;
+    /// let adam = Adam::default().learning_rate(0.01);
+    /// Trainer::new(adam).epochs(5).progress(false).fit(&mut model, &train, &test)?;
+    /// assert!(model.evaluate(&test)?.accuracy > 0.9);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
     /// The model in `f32`.
     ///
     /// # Errors
@@ -237,7 +257,9 @@ impl SequentialBuilder {
         if let Shape::Image(dims) = input {
             dims.len()?;
         }
-        Assembly::model(&self.plans, input, seed)
+        let mut model = Assembly::model(&self.plans, input, seed)?;
+        model.set_precision(self.precision);
+        Ok(model)
     }
 
     fn with(mut self, plan: LayerPlan) -> Self {

@@ -34,7 +34,7 @@ pub fn gradient_check<'a>(
     targets: impl Into<Targets<'a, f64>>,
     loss: &(impl Loss<f64> + ?Sized),
 ) -> Result<GradientCheck> {
-    let pass = Pass { exec: model.exec, step: 1, freeze_statistics: true };
+    let pass = Pass { exec: model.exec, step: 1, freeze_statistics: true, ..Pass::default() };
     let targets = targets.into();
     model.pass(x, targets, loss, pass)?;
     let mut check = GradientCheck { error: 0.0, worst: String::new() };
@@ -44,7 +44,7 @@ pub fn gradient_check<'a>(
                 model.layers[layer].parameters()[tensor].clone();
             let mut loss_at = |element: usize, value: f64| -> Result<f64> {
                 model.layers[layer].parameters_mut()[tensor].value[element] = value;
-                model.training_loss(x, targets, loss, (false, pass))
+                model.training_loss(x, targets, loss, (false, pass, &mut ()))
             };
             let mut numeric = Vec::with_capacity(value.len());
             for (element, &old) in value.iter().enumerate() {

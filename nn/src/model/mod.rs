@@ -2,6 +2,7 @@
 
 mod builder;
 mod check;
+mod explain;
 mod finite;
 mod fold;
 mod npz;
@@ -12,7 +13,7 @@ mod step;
 mod summary;
 mod weights;
 
-use tilewise_kernels::{Activation, Exec, Float, activate, argmax_rows, softmax};
+use tilewise_kernels::{Activation, Exec, Float, Precision, activate, argmax_rows, softmax};
 
 pub use builder::SequentialBuilder;
 pub use check::{GradientCheck, gradient_check};
@@ -51,6 +52,7 @@ pub struct Sequential<T: Float = f32> {
     gradients: Vec<Matrix<T>>,
     branches: Branches<T>,
     exec: Exec,
+    precision: Precision,
     step: u64,
 }
 
@@ -114,6 +116,7 @@ impl<T: Float> Sequential<T> {
             gradients,
             branches: Branches::default(),
             exec: Exec::default(),
+            precision: Precision::default(),
             step: 0,
         })
     }
@@ -171,6 +174,24 @@ impl<T: Float> Sequential<T> {
         self.exec = exec;
     }
 
+    /// How exactly training multiplies matrices.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Sets how exactly training multiplies matrices: in `f32`, on bf16 tiles split so that nothing is lost
+    /// ([`Bf16x6`](Precision::Bf16x6)), or rounded to bf16. Parameters, what optimisers keep, sums and
+    /// everything between products stay `f32`, so that no scaling of the loss is needed. Inference is in
+    /// `f32`, and models in `f64` are not concerned.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
+    fn training_pass(&self) -> Pass {
+        let Self { exec, precision, step, .. } = *self;
+        Pass { exec, precision, step, freeze_statistics: false }
+    }
+
     /// A training pass over one minibatch: the loss, and the gradients in all parameters.
     ///
     /// # Errors
@@ -186,7 +207,7 @@ impl<T: Float> Sequential<T> {
         T: 'a,
     {
         self.step += 1;
-        let pass = Pass { exec: self.exec, step: self.step, ..Pass::default() };
+        let pass = self.training_pass();
         self.pass(x, targets.into(), loss, pass)
     }
 

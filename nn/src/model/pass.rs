@@ -41,6 +41,26 @@ impl Wire {
     }
 }
 
+/// A part of a training step; layers by their number.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part {
+    Forward(usize),
+    Loss,
+    Backward(usize),
+    /// Of one layer, or of all at the end.
+    Update(Option<usize>),
+}
+
+/// Who is told when a part is done.
+pub(super) trait Watch {
+    fn done(&mut self, part: Part);
+}
+
+/// Nobody.
+impl Watch for () {
+    fn done(&mut self, _: Part) {}
+}
+
 impl<T: Float> Sequential<T> {
     /// A whole training pass: the loss, and the gradients in all parameters.
     pub(super) fn pass(
@@ -50,7 +70,7 @@ impl<T: Float> Sequential<T> {
         loss: &(impl Loss<T> + ?Sized),
         pass: Pass,
     ) -> Result<f64> {
-        let value = self.training_loss(x, targets, loss, (true, pass))?;
+        let value = self.training_loss(x, targets, loss, (true, pass, &mut ()))?;
         self.backward(x, pass, |_, _, _| Ok(()))?;
         Ok(value)
     }
@@ -61,9 +81,9 @@ impl<T: Float> Sequential<T> {
         x: &Matrix<T>,
         targets: Targets<'_, T>,
         loss: &(impl Loss<T> + ?Sized),
-        (with_gradient, pass): (bool, Pass),
+        (with_gradient, pass, watch): (bool, Pass, &mut impl Watch),
     ) -> Result<f64> {
-        self.forward(x, pass)?;
+        self.forward(x, pass, watch)?;
         let (Some(logits), Some(gradient)) = (self.values.last(), self.gradients.last_mut()) else {
             return Ok(0.0);
         };
@@ -71,12 +91,14 @@ impl<T: Float> Sequential<T> {
             gradient.resize(logits.rows(), logits.cols())?;
         }
         let gradient = with_gradient.then_some(gradient);
-        Ok(loss
+        let value = loss
             .evaluate(logits, targets, gradient, pass.exec)
-            .map_err(|error| error.within("loss"))?)
+            .map_err(|error| error.within("loss"))?;
+        watch.done(Part::Loss);
+        Ok(value)
     }
 
-    fn forward(&mut self, features: &Matrix<T>, pass: Pass) -> Result<()> {
+    fn forward(&mut self, features: &Matrix<T>, pass: Pass, watch: &mut impl Watch) -> Result<()> {
         self.check_input(features)?;
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let (before, after) = self.values.split_at_mut(index);
@@ -88,6 +110,7 @@ impl<T: Float> Sequential<T> {
             if let Some(plus) = self.wires[index].plus {
                 y.add(value(plus));
             }
+            watch.done(Part::Forward(index));
         }
         Ok(())
     }

@@ -197,7 +197,21 @@ impl LayerPlan {
 
     /// Whether this layer does the work of the next one too.
     fn takes_in(&self, next: Option<&Self>) -> bool {
-        matches!((self, next), (Self::BatchNorm { .. }, Some(Self::Activation(Activation::Relu))))
+        match (self, next) {
+            (Self::BatchNorm { .. }, Some(Self::Activation(f))) => *f == Activation::Relu,
+            (Self::Linear { .. } | Self::Conv2d { .. }, Some(Self::Activation(f))) => {
+                !f.needs_input()
+            }
+            _ => false,
+        }
+    }
+
+    /// What a product is followed by in its store.
+    fn stored(&self, next: Option<&Self>) -> Activation {
+        match next {
+            Some(Self::Activation(f)) if self.takes_in(next) => *f,
+            _ => Activation::Identity,
+        }
     }
 
     /// The layer on inputs of the given shape, which becomes that of its outputs.
@@ -211,12 +225,13 @@ impl LayerPlan {
         Ok(match *self {
             Self::Linear { inputs, outputs, init } => {
                 *shape = Shape::Flat(outputs);
-                Box::new(Linear::new([inputs, outputs], bias, init, seed)?)
+                let layer = Linear::new([inputs, outputs], bias, init, seed)?;
+                Box::new(layer.activation(self.stored(next))?)
             }
             Self::Conv2d { filters, window, init } => {
                 let layer = Conv2d::new(shape.image()?, (filters, window), bias, init, seed)?;
                 *shape = Shape::Image(layer.output());
-                Box::new(layer)
+                Box::new(layer.activation(self.stored(next))?)
             }
             Self::Pool { kind, window } => {
                 let image = shape.image()?;

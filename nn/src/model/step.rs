@@ -3,8 +3,9 @@
 use tilewise_kernels::{Exec, Float, Sum};
 
 use super::Sequential;
+use super::pass::{Part, Watch};
 use crate::error::{Error, Result};
-use crate::layers::{Parameter, Pass};
+use crate::layers::Parameter;
 use crate::loss::{Loss, Targets};
 use crate::matrix::Matrix;
 use crate::optim::{Optimizer, OptimizerState, Stepped, check_factors};
@@ -61,12 +62,23 @@ impl<T: Float> Sequential<T> {
     where
         T: 'a,
     {
+        self.watched_step(x, targets.into(), rule, (state, &mut ()))
+    }
+
+    /// A training step, of whose parts `watch` is told.
+    pub(super) fn watched_step(
+        &mut self,
+        x: &Matrix<T>,
+        targets: Targets<'_, T>,
+        rule: &StepRule<'_, T>,
+        (state, watch): (&mut OptimizerState<T>, &mut impl Watch),
+    ) -> Result<f64> {
         let StepRule { loss, optimizer, rate } = *rule;
         self.parameters_mut().try_for_each(|parameter| check_factors(rate, parameter))?;
         state.begin(optimizer, self);
         self.step += 1;
-        let pass = Pass { exec: self.exec, step: self.step, ..Pass::default() };
-        let value = self.training_loss(x, targets.into(), loss, (true, pass))?;
+        let pass = self.training_pass();
+        let value = self.training_loss(x, targets, loss, (true, pass, &mut *watch))?;
         if !value.is_finite() {
             let place = self.first_not_finite().unwrap_or("loss").to_owned();
             return Err(Error::Diverged { step: state.step, place, got: value });
@@ -74,7 +86,8 @@ impl<T: Float> Sequential<T> {
         let (steps, at_once) = (state.step, optimizer.separable());
         // Gradients come from the last parameter to the first.
         let mut next = state.slots.len();
-        self.backward(x, pass, |_, name, parameters| {
+        self.backward(x, pass, |index, name, parameters| {
+            watch.done(Part::Backward(index));
             check_finite(name, parameters, (steps, pass.exec))?;
             next -= parameters.len().min(next);
             if !at_once {
@@ -84,12 +97,14 @@ impl<T: Float> Sequential<T> {
                 let only = Stepped { parameter, state, rate };
                 optimizer.update_all(&mut [only], steps + 1, pass.exec)?;
             }
+            watch.done(Part::Update(Some(index)));
             Ok(())
         })?;
         if at_once {
             state.step += 1;
         } else {
             state.step_at(rate, optimizer, self)?;
+            watch.done(Part::Update(None));
         }
         Ok(value)
     }

@@ -18,6 +18,7 @@ mod losses;
 mod metrics;
 mod others;
 mod pipeline;
+mod precision;
 mod regression;
 mod schedules;
 mod steps;

@@ -120,3 +120,70 @@ fn settings_outside_their_domain_move_nothing() {
     assert!(step(&mut model, &sgd, 1.0).to_string().contains("learning rate of weight"));
     assert_eq!(weights(&model), before);
 }
+
+/// A convolution, a residual block, normalisations, and two activations in the stores of products.
+fn mixed(seed: u64) -> Sequential<f32> {
+    let builder = Sequential::new().input_image(1, 4, 4).conv2d_same(3, 3).tanh().max_pool(2);
+    let builder = builder.residual(|body| body.conv2d_same(3, 3).batch_norm().relu());
+    builder.flatten().dropout(0.1).linear(12, 6).relu().linear(6, 3).build(seed).unwrap()
+}
+
+#[test]
+fn d13_a_model_explains_its_step() {
+    let data = blobs(20, 16, 3, 1.0);
+    let (loss, adam) = (SoftmaxCrossEntropy::default(), Adam::default());
+    let rule = StepRule { loss: &loss, optimizer: &adam, rate: 1.0 };
+    let mut models = [mixed(4), mixed(4)];
+    let mut states = [OptimizerState::new(), OptimizerState::new()];
+    let [told, plain] = &mut models;
+    let (x, y) = (data.features(), data.labels());
+    let explanation = told.explain(x, y, &rule, &mut states[0]).unwrap();
+    plain.train_step(x, y, &rule, &mut states[1]).unwrap();
+    assert_eq!(bits(told), bits(plain), "it is a step like any other");
+
+    let names: Vec<_> = explanation.steps.iter().map(|step| &step.name[..]).collect();
+    let forward = [
+        "layer 0 conv2d + bias + tanh",
+        "layer 2 max_pool",
+        "layer 3 conv2d",
+        "layer 4 batch_norm + relu",
+        "layer 6 add",
+        "layer 8 dropout",
+        "layer 9 linear + bias + relu",
+        "layer 11 linear + bias",
+    ];
+    assert_eq!(names[..8], forward);
+    assert_eq!(names[8], "loss with its gradient");
+    let gradients = names.iter().filter_map(|name| name.strip_prefix("gradients of "));
+    assert!(gradients.eq(forward.iter().rev().copied()), "{names:?}");
+    let updates = names.iter().filter(|name| name.starts_with("update of ")).count();
+    assert_eq!(updates, 5, "one behind each layer that has parameters: {names:?}");
+    assert_eq!(names.last(), Some(&"update of layer 0 conv2d"));
+    assert_eq!(names.len(), 2 * 8 + 1 + 5);
+
+    let step = |name: &str| explanation.steps.iter().find(|step| step.name == name).unwrap();
+    let product = step("gradients of layer 9 linear + bias + relu");
+    assert_eq!(product.flops, 2 * 2 * 20 * 12 * 6, "by the input and by the weight");
+    // Input, gradients by it and by the output, and parameters with theirs.
+    assert_eq!(product.bytes, 4 * (2 * 20 * 12 + 20 * 6 + 2 * (12 * 6 + 6)));
+    assert_eq!(step("layer 0 conv2d + bias + tanh").flops, 20 * 2 * 9 * 16 * 3);
+    let first = step("gradients of layer 0 conv2d + bias + tanh");
+    assert_eq!(first.flops, 20 * 2 * 9 * 16 * 3, "nothing by the features");
+    assert_eq!(step("update of layer 0 conv2d").bytes, 4 * 7 * (3 * 9 + 3));
+    assert!(explanation.steps.iter().all(|step| !step.time.is_zero()));
+    let table = explanation.to_string();
+    assert_eq!(table.lines().count(), names.len() + 2, "{table}");
+}
+
+#[test]
+fn a_model_explains_an_update_of_all_at_once() {
+    let data = blobs(8, 7, 3, 1.0);
+    let (loss, clipped) = (SoftmaxCrossEntropy::default(), Sgd::new(0.1).clip_norm(1.0));
+    let rule = StepRule { loss: &loss, optimizer: &clipped, rate: 1.0 };
+    let (mut model, mut state) = (network(1), OptimizerState::new());
+    let explanation = model.explain(data.features(), data.labels(), &rule, &mut state).unwrap();
+    let updates: Vec<_> =
+        explanation.steps.iter().filter(|step| step.name.starts_with("update")).collect();
+    assert_eq!(updates.len(), 1);
+    assert_eq!(updates[0].shape.len(), model.parameter_count());
+}

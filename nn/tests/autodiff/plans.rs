@@ -1,6 +1,6 @@
 //! Plans: the bits of tapes, new data in the same step, and what they say about themselves.
 
-use tilewise_kernels::{Exec, Float, available};
+use tilewise_kernels::{Exec, Float, Par, Precision, available};
 use tilewise_nn::autodiff::{Feed, Plan, Tape, Tensor, Variables};
 use tilewise_nn::optim::{Adam, Optimizer, Sgd};
 
@@ -54,6 +54,59 @@ fn d13_planned_equals_eager_on_every_path() {
         for seed in 40..50 {
             let exec = Exec::serial().isa(*isa);
             planned_equals_eager::<f32, _>(seed, 33, Sgd::new(0.1), exec);
+        }
+    }
+}
+
+#[test]
+fn k10_a_plan_trains_to_the_same_bits_on_any_number_of_threads() {
+    let train = |seed: u64, exec: Exec| {
+        let mut network = Network::<f32>::of(seed);
+        network.variables.set_exec(exec);
+        let first = network.batch(0, 130);
+        let optimizer = Adam::default().learning_rate(0.01);
+        let plan = Plan::training(optimizer, |tape| network.loss(tape, &first)).unwrap();
+        let mut plan = plan.exec(exec);
+        let mut losses = Vec::new();
+        for step in 1..=8 {
+            let (x, y) = network.batch(step, 130);
+            let feeds = [Feed::values("x", x.data()), Feed::labels("y", &y)];
+            losses.push(plan.run(&mut network.variables, &feeds).unwrap());
+        }
+        (losses, network.values())
+    };
+    for seed in 70..78 {
+        let serial = train(seed, Exec::serial());
+        assert!(train(seed, Exec::default()) == serial, "seed {seed}, automatic");
+        for threads in [2, 3, 7] {
+            let exec = Exec::default().par(Par::Threads(threads));
+            assert!(train(seed, exec) == serial, "seed {seed}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn d13_planned_equals_eager_in_every_precision() {
+    for precision in [Precision::Bf16x6, Precision::Bf16x3, Precision::Bf16] {
+        for seed in 80..84 {
+            let mut network = Network::<f32>::of(seed);
+            let batch = network.batch(1, 65);
+            let plan = Plan::record(|tape| network.loss(tape, &batch)).unwrap();
+            let mut plan = plan.precision(precision);
+            let feeds = [Feed::values("x", batch.0.data()), Feed::labels("y", &batch.1)];
+            let loss = plan.run(&mut network.variables, &feeds).unwrap();
+            let tape = Tape::new().step(1).precision(precision);
+            let twin = network.loss(&tape, &batch);
+            assert_eq!(twin.item().unwrap(), loss, "{precision}, seed {seed}");
+            let gradients = twin.gradients().unwrap();
+            let plain = network.loss(&Tape::new().step(1), &batch).gradients().unwrap();
+            let mut apart = false;
+            for w in &network.handles {
+                let expected = gradients.of_variable(*w).unwrap();
+                assert_eq!(plan.gradient(*w).unwrap(), expected.data());
+                apart |= expected != plain.of_variable(*w).unwrap();
+            }
+            assert!(apart || precision != Precision::Bf16, "seed {seed} is not rounded");
         }
     }
 }
@@ -204,8 +257,8 @@ fn a_plan_explains_its_fusions() {
     );
     assert_eq!(explanation.steps[0].flops, 2 * 32 * 20 * 40);
     assert_eq!(explanation.steps[0].bytes, 4 * (32 * 20 + 20 * 40 + 32 * 40));
-    // As many as forward for each of input, weights and bias.
-    assert_eq!(explanation.steps[4].flops, 3 * 2 * 32 * 40 * 5);
+    // As many as forward for each of input and weights, and the sums for the bias.
+    assert_eq!(explanation.steps[4].flops, 2 * 2 * 32 * 40 * 5 + 32 * 5);
     assert!(explanation.steps.iter().all(|step| !step.time.is_zero()));
     assert!(explanation.memory < explanation.memory_unshared);
     let table = explanation.to_string();

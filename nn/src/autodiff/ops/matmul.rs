@@ -46,7 +46,7 @@ impl Side {
     fn write<T: Float>(self, [a, b]: [MatRef<'_, T>; 2], data: &mut [T], pass: Pass) -> Result<()> {
         let out = MatMut::new(data, self.stored[0], self.stored[1])?;
         let product = if self.transposed { Gemm::new(b.t(), a.t()) } else { Gemm::new(a, b) };
-        product?.run(out, pass.exec)
+        product?.precision(pass.precision).run(out, pass.exec)
     }
 }
 
@@ -108,7 +108,8 @@ impl<T: Float> Op<T> for MatMul<T> {
         let [a, b] = self.sides(&inputs[0].shape, &inputs[1].shape)?;
         let y = MatMut::new(y, a.shape()[0], b.shape()[1])?;
         let mut product = Gemm::new(a.view(inputs[0].data)?, b.view(inputs[1].data)?)?
-            .activation(self.activation);
+            .activation(self.activation)
+            .precision(pass.precision);
         if self.bias {
             product = product.bias(inputs[2].data);
         }
@@ -151,5 +152,13 @@ impl<T: Float> Op<T> for MatMul<T> {
     fn flops(&self, inputs: &[Shape], output: &Shape) -> u64 {
         let depth = self.sides(&inputs[0], &inputs[1]).map_or(0, |[a, _]| a.shape()[1]);
         2 * depth as u64 * output.len() as u64
+    }
+
+    fn backward_flops(&self, inputs: &[Shape], output: &Shape, wanted: &[bool]) -> u64 {
+        let len = output.len() as u64;
+        let products = wanted.iter().take(2).filter(|wanted| **wanted).count() as u64;
+        let bias = if wanted.get(2) == Some(&true) { len } else { 0 };
+        let activation = if self.activation == Activation::Identity { 0 } else { len };
+        products * self.flops(inputs, output) + bias + activation
     }
 }

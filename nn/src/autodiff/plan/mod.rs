@@ -17,7 +17,7 @@ pub use explain::{Explanation, PlanStep};
 use execute::{Memory, Placed, replay};
 use graph::Graph;
 use schedule::Schedule;
-use tilewise_kernels::{Exec, Float};
+use tilewise_kernels::{Exec, Float, Precision};
 
 use super::shape::Shape;
 use super::tape::{Leaf, Node, Origin, Tape};
@@ -129,6 +129,7 @@ pub struct Plan<T: Float = f32> {
     loss: usize,
     optimizer: Option<Box<dyn Optimizer<T> + Send + Sync>>,
     exec: Exec,
+    precision: Precision,
     runs: u64,
     /// By step: the time of all runs.
     times: Vec<Duration>,
@@ -202,6 +203,7 @@ impl<T: Float> Plan<T> {
             loss: graph.loss,
             optimizer,
             exec: Exec::default(),
+            precision: Precision::default(),
             runs: 0,
         };
         for (id, (node, live)) in graph.nodes.into_iter().zip(graph.live).enumerate() {
@@ -251,6 +253,13 @@ impl<T: Float> Plan<T> {
         Self { exec, ..self }
     }
 
+    /// Sets how exactly matrices are multiplied: see
+    /// [`Sequential::set_precision`](crate::Sequential::set_precision).
+    #[must_use]
+    pub fn precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
     /// Replays the step: the loss. Random operations draw by the number of the run, from 1.
     ///
     /// # Errors
@@ -259,7 +268,8 @@ impl<T: Float> Plan<T> {
     /// then. (Where the backward pass of an operation of one's own fails, some may have been.)
     pub fn run(&mut self, variables: &mut Variables<T>, feeds: &[Feed<'_, T>]) -> Result<T> {
         self.check(variables, feeds)?;
-        let pass = Pass { exec: self.exec, step: self.runs + 1, ..Pass::default() };
+        let Self { exec, precision, .. } = *self;
+        let pass = Pass { exec, precision, step: self.runs + 1, ..Pass::default() };
         let Self { schedule, slots, values, ops, constants, fed, optimizer, times, .. } = self;
         let buffers = &schedule.buffers;
         let mut memory = Memory { values, buffers, slots, constants, feeds, fed, variables, pass };
