@@ -80,7 +80,8 @@ impl Caviar {
         thread::scope(|scope| {
             for pool in &pools {
                 scope.spawn(|| {
-                    let outcome = self.work(study, pool, &objective, &bar);
+                    // The whole loop within the pool: a trial is not handed from thread to thread.
+                    let outcome = pool.install(|| self.work(study, pool, &objective, &bar));
                     if let (Err(error), Ok(mut failed)) = (outcome, failed.lock()) {
                         *failed = Err(error);
                     }

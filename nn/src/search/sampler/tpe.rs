@@ -147,7 +147,7 @@ const CELLS_PER_SCALE: usize = 32;
 const REACH: usize = 20;
 /// The density of the logistic distribution, by the distance from its middle in scales, and 0 at the end.
 ///
-/// Most of the time goes into densities: 24 candidates times 281 kernels, for every parameter.
+/// Most of the time goes into densities, for every parameter: of 24 candidates under some 280 kernels.
 const LOGISTIC_DENSITY: [f64; CELLS_PER_SCALE * REACH + 2] = {
     // e^(-1/32) by the exponential series; the first term left out is below 1e-20.
     let (mut ratio, mut term, mut n) = (1.0, 1.0, 1);
@@ -206,7 +206,10 @@ fn cumulative(x: f64) -> f64 {
 
 /// A mixture of logistic kernels on `[0, 1]` and one uniform component.
 struct Parzen {
-    kernels: Vec<Kernel>,
+    /// The kernels as narrow as kernels get, by place: a position is within the reach of few of them.
+    narrow: Vec<Kernel>,
+    reach: f64,
+    wide: Vec<Kernel>,
 }
 
 impl Parzen {
@@ -214,26 +217,38 @@ impl Parzen {
         places.sort_unstable_by(f64::total_cmp);
         let n = places.len();
         let narrowest = 1.0 / (n as f64 + 1.0).min(100.0);
-        let kernel = |i: usize| {
-            let place = places[i];
+        let reach = LOGISTIC * narrowest * REACH as f64;
+        let (mut narrow, mut wide) = (Vec::with_capacity(n), Vec::new());
+        for (i, &place) in places.iter().enumerate() {
             let left = place - if i == 0 { 0.0 } else { places[i - 1] };
             let right = if i + 1 == n { 1.0 } else { places[i + 1] } - place;
-            Kernel::new(place, LOGISTIC * left.max(right).clamp(narrowest, 1.0))
-        };
-        Self { kernels: (0..n).map(kernel).collect() }
+            let width = left.max(right);
+            let kernels = if width > narrowest { &mut wide } else { &mut narrow };
+            kernels.push(Kernel::new(place, LOGISTIC * width.clamp(narrowest, 1.0)));
+        }
+        Self { narrow, reach, wide }
+    }
+
+    fn kernels(&self) -> usize {
+        self.narrow.len() + self.wide.len()
     }
 
     fn draw(&self, random: &mut Random) -> f64 {
-        let index = random.below(self.kernels.len() + 1);
+        let index = random.below(self.kernels() + 1);
         let uniform = random.uniform();
-        let Some(kernel) = self.kernels.get(index) else { return uniform };
+        let kernel = self.narrow.get(index).or_else(|| self.wide.get(index - self.narrow.len()));
+        let Some(kernel) = kernel else { return uniform };
         let at = kernel.start + uniform * kernel.rise;
         (kernel.place + kernel.scale * ln(at / (1.0 - at))).clamp(0.0, 1.0)
     }
 
     fn density(&self, position: f64) -> f64 {
-        let kernels = self.kernels.iter().map(|kernel| kernel.density(position));
-        (1.0 + kernels.sum::<f64>()) / (self.kernels.len() + 1) as f64
+        let first = self.narrow.partition_point(|kernel| kernel.place < position - self.reach);
+        let near = &self.narrow[first..];
+        let last = near.partition_point(|kernel| kernel.place <= position + self.reach);
+        let kernels = near[..last].iter().chain(&self.wide);
+        let sum: f64 = kernels.map(|kernel| kernel.density(position)).sum();
+        (1.0 + sum) / (self.kernels() + 1) as f64
     }
 }
 
@@ -251,10 +266,21 @@ mod tests {
             let error = (kernel.density(position) - exact).abs();
             assert!(error <= 1.4e-4 * exact + 1e-6, "{position}: {error} of {exact}");
         }
-        let parzen = Parzen::new(vec![0.0, 0.1, 0.1, 0.7, 1.0]);
         let points = 20_000;
         let middle = |i: i32| (f64::from(i) + 0.5) / f64::from(points);
-        let mass: f64 = (0..points).map(|i| parzen.density(middle(i))).sum();
-        assert!((mass / f64::from(points) - 1.0).abs() < 1e-3, "{mass}");
+        let mut random = Random::new(1);
+        let many = (0..256).map(|i| random.uniform().powi(1 + i % 3)).collect();
+        for places in [vec![0.0, 0.1, 0.1, 0.7, 1.0], many] {
+            let parzen = Parzen::new(places);
+            let mass: f64 = (0..points).map(|i| parzen.density(middle(i))).sum();
+            assert!((mass / f64::from(points) - 1.0).abs() < 1e-3, "{mass}");
+            // Kernels out of reach add nothing.
+            for position in (0..=1000).map(|i| f64::from(i) * 1e-3) {
+                let all = parzen.narrow.iter().chain(&parzen.wide);
+                let all: f64 = 1.0 + all.map(|kernel| kernel.density(position)).sum::<f64>();
+                let exact = all / (parzen.kernels() + 1) as f64;
+                assert!((parzen.density(position) - exact).abs() < 1e-13 * exact, "{position}");
+            }
+        }
     }
 }
