@@ -4,87 +4,13 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::portable::{exp, ln};
+pub use crate::search::value::{Choice, Value};
 
 /// Integers beyond this have no `f64` of their own, and journals keep parameters as `f64`.
 const MAX_INT: i64 = 1 << 53;
 /// Parameters of the scale `1 - x` are kept under this prefix, so that other readers of a journal see
 /// an ordinary logarithmic parameter.
 pub(crate) const ONE_MINUS: &str = "one_minus_";
-
-/// One of the things to choose from.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Choice {
-    /// Nothing: a switch that is off.
-    Null,
-    /// Yes or no.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// A number.
-    Float(f64),
-    /// A name.
-    Text(String),
-}
-
-macro_rules! choice_from {
-    ($($kind:ty => $make:expr),*) => {
-        $(impl From<$kind> for Choice {
-            fn from(value: $kind) -> Self {
-                $make(value)
-            }
-        })*
-    };
-}
-choice_from!(bool => Choice::Bool, i64 => Choice::Int, i32 => |v| Choice::Int(i64::from(v)),
-    u32 => |v| Choice::Int(i64::from(v)), f64 => Choice::Float, String => Choice::Text,
-    &str => |v: &str| Choice::Text(v.to_owned()),
-    usize => |v| i64::try_from(v).map_or(Choice::Float(v as f64), Choice::Int));
-
-impl fmt::Display for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Null => f.write_str("none"),
-            Self::Bool(value) => value.fmt(f),
-            Self::Int(value) => value.fmt(f),
-            Self::Float(value) => value.fmt(f),
-            Self::Text(value) => value.fmt(f),
-        }
-    }
-}
-
-/// The value of a hyperparameter.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Value {
-    /// Of a uniform, logarithmic, 1-log or stepped parameter.
-    Float(f64),
-    /// Of an integer one.
-    Int(i64),
-    /// What was chosen.
-    Choice(Choice),
-}
-
-impl Value {
-    /// The number that this is; none for text and switches.
-    pub fn as_f64(&self) -> Option<f64> {
-        match self {
-            Self::Float(value) | Self::Choice(Choice::Float(value)) => Some(*value),
-            Self::Int(value) | Self::Choice(Choice::Int(value)) => Some(*value as f64),
-            Self::Choice(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Float(value) => value.fmt(f),
-            Self::Int(value) => value.fmt(f),
-            Self::Choice(value) => value.fmt(f),
-        }
-    }
-}
 
 /// A hyperparameter's range and scale. Positions in `[0, 1]` along the scale are what samplers draw;
 /// equal lengths are equally likely, whatever the scale.
@@ -189,6 +115,9 @@ impl Distribution {
                     Some(step) if log || !(step > 0.0 && step.is_finite()) => {
                         wrong("step", "positive and finite, on a linear scale", &step)
                     }
+                    Some(step) if (high - low) / step > MAX_INT as f64 => {
+                        wrong("step", "at most 2^53 of them within the range", &step)
+                    }
                     _ => Ok(()),
                 }
             }
@@ -218,14 +147,19 @@ impl Distribution {
         }
     }
 
-    /// How many values there are: none where they are a continuum or lie on a logarithmic scale.
+    /// How many values there are: none where they are a continuum or lie on a logarithmic scale. One for
+    /// ranges that [`check`](Self::check) refuses.
     pub fn cells(&self) -> Option<usize> {
         match self {
             Self::Float { low, high, step: Some(step), .. } => {
                 // Half a millionth of a step, so that 0..=1 in steps of 0.1 has eleven values.
-                Some(((high - low) / step + 5e-7).floor() as usize + 1)
+                Some((((high - low) / step + 5e-7).floor() as usize).saturating_add(1))
             }
-            Self::Int { low, high, log: false, step } => Some(((high - low) / step) as usize + 1),
+            Self::Int { low, high, log: false, step } => {
+                let steps = high.checked_sub(*low).and_then(|range| range.checked_div(*step));
+                let steps = steps.and_then(|steps| usize::try_from(steps).ok());
+                Some(steps.unwrap_or(0).saturating_add(1))
+            }
             Self::Choice(choices) => Some(choices.len()),
             _ => None,
         }
@@ -248,7 +182,8 @@ impl Distribution {
     pub fn at(&self, position: f64) -> f64 {
         let position = if position > 0.0 { position.min(1.0) } else { 0.0 };
         if let Some(cells) = self.cells() {
-            let cell = ((position * cells as f64) as usize).min(cells - 1) as f64;
+            let last = cells.saturating_sub(1);
+            let cell = ((position * cells as f64) as usize).min(last) as f64;
             return match *self {
                 Self::Float { low, high, step: Some(step), .. } => (low + cell * step).min(high),
                 Self::Int { low, step, .. } => low as f64 + cell * step as f64,
@@ -264,13 +199,15 @@ impl Distribution {
             _ => between,
         };
         match *self {
-            Self::Float { low, high, log: true, .. } => exact(low, high, exp(at).clamp(low, high)),
-            Self::Float { low, high, .. } => at.clamp(low, high),
+            Self::Float { low, high, log: true, .. } => {
+                exact(low, high, within(exp(at), low, high))
+            }
+            Self::Float { low, high, .. } => within(at, low, high),
             Self::OneMinus { low, high } => {
                 let (first, last) = (1.0 - low, 1.0 - high);
-                exact(first, last, exp(at).clamp(last, first))
+                exact(first, last, within(exp(at), last, first))
             }
-            Self::Int { low, high, .. } => exp(at).round().clamp(low as f64, high as f64),
+            Self::Int { low, high, .. } => within(exp(at).round(), low as f64, high as f64),
             Self::Choice(_) => at,
         }
     }
@@ -306,7 +243,8 @@ impl Distribution {
             Self::OneMinus { low, high } => 1.0 - high <= kept && kept <= 1.0 - low,
             Self::Int { low, high, step, .. } => {
                 let inside = whole && low as f64 <= kept && kept <= high as f64;
-                inside && (kept as i64 - low) % step == 0
+                let from_low = (kept as i64).checked_sub(low);
+                inside && from_low.and_then(|steps| steps.checked_rem(step)) == Some(0)
             }
             Self::Choice(ref choices) => whole && kept >= 0.0 && kept < choices.len() as f64,
         }
@@ -315,9 +253,9 @@ impl Distribution {
     /// The value of the range that is nearest to a kept number.
     pub(crate) fn nearest(&self, kept: f64) -> f64 {
         match *self {
-            Self::Float { low, high, step: None, .. } => kept.clamp(low, high),
-            Self::OneMinus { low, high } => kept.clamp(1.0 - high, 1.0 - low),
-            Self::Int { low, high, step: 1, .. } => kept.round().clamp(low as f64, high as f64),
+            Self::Float { low, high, step: None, .. } => within(kept, low, high),
+            Self::OneMinus { low, high } => within(kept, 1.0 - high, 1.0 - low),
+            Self::Int { low, high, step: 1, .. } => within(kept.round(), low as f64, high as f64),
             _ => self.at(self.position(kept)),
         }
     }
@@ -372,6 +310,17 @@ impl Distribution {
             (Self::Choice(a), Self::Choice(b)) => a == b,
             _ => false,
         }
+    }
+}
+
+/// `f64::clamp` without its panic: ranges can be asked for values before they are checked.
+fn within(value: f64, low: f64, high: f64) -> f64 {
+    if value < low {
+        low
+    } else if value > high {
+        high
+    } else {
+        value
     }
 }
 

@@ -41,6 +41,7 @@ mod space;
 mod storage;
 mod study;
 mod trial;
+mod value;
 
 pub use builder::StudyBuilder;
 pub use caviar::Caviar;

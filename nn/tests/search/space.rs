@@ -143,15 +143,23 @@ fn a1_errors_name_the_parameter() {
         (Distribution::uniform(-f64::MAX, f64::MAX), "finite"),
         (Distribution::log(0.0, 1.0), "positive"),
         (Distribution::step(0.0, 1.0, 0.0), "positive"),
+        (Distribution::step(0.0, 1e300, 1e-300), "2^53"),
         (Distribution::one_minus_log(0.9, 1.0), "high < 1"),
         (Distribution::one_minus_log(-0.1, 0.5), "0 <= low"),
         (Distribution::int(3, 2), "low <= high"),
         (Distribution::int(0, i64::MAX), "2^53"),
+        (Distribution::int(i64::MAX, i64::MIN), "low <= high"),
+        (Distribution::Int { low: 0, high: 9, log: false, step: 0 }, "at least 1"),
         (Distribution::log_int(0, 5), "at least 1"),
         (Distribution::choice::<bool>([]), "at least one"),
     ] {
         let error = range.check("width").unwrap_err().to_string();
         assert!(error.contains("`width`") && error.contains(part), "{error}");
+        // Whatever they are asked for before that is a value.
+        for position in [0.0, 0.3, 1.0] {
+            let kept = range.at(position);
+            let _ = (range.contains(kept), range.value(kept), range.position(kept), range.cells());
+        }
     }
     assert!(Distribution::int(0, 1).check("one_minus_x").is_err());
     assert!(Distribution::int(0, 1).check("").is_err());
