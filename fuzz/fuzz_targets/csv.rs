@@ -1,5 +1,6 @@
 #![no_main]
-//! Any bytes are a table that becomes a data set of finite numbers, or an error that says why not.
+//! Any bytes are a table that becomes a data set of finite numbers, or an error that says why not. What is
+//! made of its texts is found again in the table itself.
 
 use tilewise_nn::data::csv::Csv;
 
@@ -15,6 +16,17 @@ libfuzzer_sys::fuzz_target!(|input: (bool, u8, &[u8])| {
             Ok(all) => {
                 assert_eq!(all.data.len(), table.len());
                 assert!(all.data.features().data().iter().all(|x| x.is_finite()));
+            }
+            Err(error) => assert!(error.to_string().contains("fuzzed"), "{error}"),
+        }
+        if let Ok(all) = table.values_in::<f32>(&[label]) {
+            assert_eq!((all.data.len(), all.data.values().cols()), (table.len(), 1));
+        }
+        let Ok(filled) = table.clone().fill_missing(label, &["?"], "none") else { continue };
+        match filled.clone().one_hot(label) {
+            Ok(made) => {
+                let features = made.features::<f32>(made.columns()).ok();
+                assert_eq!(features, filled.features::<f32>(made.columns()).ok());
             }
             Err(error) => assert!(error.to_string().contains("fuzzed"), "{error}"),
         }

@@ -16,9 +16,9 @@ use crate::matrix::Matrix;
 use crate::model::Sequential;
 
 /// The metadata's key in the file.
-const KEY: &str = "tilewise";
-const MEAN: &str = "standardizer.mean";
-const SCALE: &str = "standardizer.scale";
+pub(crate) const KEY: &str = "tilewise";
+pub(crate) const MEAN: &str = "standardizer.mean";
+pub(crate) const SCALE: &str = "standardizer.scale";
 
 /// A model that takes raw features and gives names of classes.
 #[derive(Debug)]
@@ -126,10 +126,17 @@ impl<T: Float> Classifier<T> {
 }
 
 fn names(bytes: &[u8]) -> Option<Names> {
+    let json = metadata(bytes)?;
+    Some(Names { features: list(&json, "features")?, classes: list(&json, "classes")? })
+}
+
+/// What a file says of the numbers in it.
+pub(crate) fn metadata(bytes: &[u8]) -> Option<Json> {
     let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
-    let json: Json = serde_json::from_str(header.metadata().as_ref()?.get(KEY)?).ok()?;
-    let list = |field: &str| -> Option<Vec<String>> {
-        json.get(field)?.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
-    };
-    Some(Names { features: list("features")?, classes: list("classes")? })
+    serde_json::from_str(header.metadata().as_ref()?.get(KEY)?).ok()
+}
+
+/// The names in a field of it.
+pub(crate) fn list(json: &Json, field: &str) -> Option<Vec<String>> {
+    json.get(field)?.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
 }

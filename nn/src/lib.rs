@@ -34,6 +34,7 @@ pub mod optim;
 mod plot;
 mod portable;
 pub mod random;
+mod regressor;
 pub mod search;
 mod train;
 
@@ -44,6 +45,7 @@ pub use model::{
     GradientCheck, Metrics, ModelState, Sequential, SequentialBuilder, StepRule, Summary,
     SummaryRow, gradient_check,
 };
+pub use regressor::Regressor;
 pub use train::{
     Callback, EarlyStopping, Epoch, EventFile, History, KeepBest, Monitor, Session, Snapshot,
     TensorBoard, Trainer, sparkline,

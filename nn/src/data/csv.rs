@@ -13,6 +13,8 @@
 //! # Ok::<(), tilewise_nn::Error>(())
 //! ```
 
+mod columns;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -20,7 +22,7 @@ use std::path::Path;
 
 use tilewise_kernels::Float;
 
-use super::Dataset;
+use super::{Dataset, Regression};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 
@@ -146,6 +148,24 @@ pub struct Labelled<T = f32> {
     pub names: Names,
 }
 
+/// What the numbers of a data set stand for whose targets are values.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ValueNames {
+    /// The columns of the features, in order.
+    pub features: Vec<String>,
+    /// Those of the values.
+    pub values: Vec<String>,
+}
+
+/// A data set of values from a table, with its names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured<T = f32> {
+    /// Features and values.
+    pub data: Regression<T>,
+    /// What they stand for.
+    pub names: ValueNames,
+}
+
 impl Table {
     /// The names of the columns.
     pub fn columns(&self) -> &[String] {
@@ -184,6 +204,19 @@ impl Table {
         Ok(Labelled { data, names })
     }
 
+    /// A data set whose targets are the numbers in the columns `values` and whose features are the
+    /// numbers in all others.
+    ///
+    /// # Errors
+    /// If there is no such column, or a cell has no finite number; the error names line and column.
+    pub fn values_in<T: Float>(&self, values: &[&str]) -> Result<Measured<T>> {
+        let values: Vec<String> = values.iter().map(|&name| name.to_owned()).collect();
+        let others = self.columns.iter().filter(|name| !values.contains(name));
+        let names = ValueNames { features: others.cloned().collect(), values };
+        let data = Regression::new(self.features(&names.features)?, self.features(&names.values)?)?;
+        Ok(Measured { data, names })
+    }
+
     /// A data set with the same columns and numbers of classes as another one: test data beside
     /// training data.
     ///
@@ -204,61 +237,6 @@ impl Table {
         };
         let labels: Vec<usize> = (0..self.len()).map(class).collect::<Result<_>>()?;
         Dataset::new(self.features(&names.features)?, labels, names.classes.len())
-    }
-
-    /// The table without the named columns, such as numbers of rows.
-    ///
-    /// # Errors
-    /// If there is no such column.
-    pub fn without(self, columns: &[&str]) -> Result<Self> {
-        let dropped: Vec<usize> =
-            columns.iter().map(|name| self.column(name)).collect::<Result<_>>()?;
-        let kept = (0..self.columns.len()).filter(|column| !dropped.contains(column));
-        Ok(self.rebuilt(&kept.map(Source::Cell).collect::<Vec<_>>()))
-    }
-
-    /// The table without the rows that have an empty cell or one of `marks` in any column, such as `"NA"`
-    /// or `"?"`.
-    #[must_use]
-    pub fn drop_missing(mut self, marks: &[&str]) -> Self {
-        let gap = |cell: &str| cell.is_empty() || marks.contains(&cell);
-        self.rows.retain(|(_, record)| !record.iter().any(gap));
-        self
-    }
-
-    /// The table with a column of texts made one column of 0 and 1 for each text, such as `colour=red`.
-    /// Other tables, to predict or to test on, need not be changed: columns of such names are found in
-    /// theirs.
-    ///
-    /// # Errors
-    /// If there is no such column.
-    pub fn one_hot(self, column: &str) -> Result<Self> {
-        let at = self.column(column)?;
-        let texts = in_order((0..self.len()).filter_map(|row| self.cell(row, at)));
-        let mut sources = Vec::with_capacity(self.columns.len() + texts.len());
-        for other in 0..self.columns.len() {
-            match other == at {
-                true => sources.extend(texts.iter().map(|text| Source::Is(at, text))),
-                false => sources.push(Source::Cell(other)),
-            }
-        }
-        Ok(self.rebuilt(&sources))
-    }
-
-    /// A table of other columns.
-    fn rebuilt(&self, sources: &[Source<'_>]) -> Self {
-        let columns = sources.iter().map(|source| match source {
-            Source::Cell(column) => self.columns[*column].clone(),
-            Source::Is(column, text) => format!("{}={text}", self.columns[*column]),
-        });
-        let cell = |record: &::csv::StringRecord, source: &Source<'_>| match *source {
-            Source::Cell(column) => record.get(column).unwrap_or("").to_owned(),
-            Source::Is(column, text) => u8::from(record.get(column) == Some(text)).to_string(),
-        };
-        let rows = self.rows.iter().map(|(line, record)| {
-            (*line, sources.iter().map(|source| cell(record, source)).collect())
-        });
-        Self { source: self.source.clone(), columns: columns.collect(), rows: rows.collect() }
     }
 
     /// The numbers in the named columns, in that order.
@@ -287,11 +265,14 @@ impl Table {
     /// Where the values of a feature come from: a column of that name, or one of texts that was made
     /// several where the name is from.
     fn source_of<'n>(&self, name: &'n str) -> Result<Source<'n>> {
-        if !self.columns.iter().any(|column| column == name)
-            && let Some((column, text)) = name.split_once('=')
-            && let Some(at) = self.columns.iter().position(|other| other == column)
-        {
-            return Ok(Source::Is(at, text));
+        let place = |name: &str| self.columns.iter().position(|column| column == name);
+        if place(name).is_none() {
+            // Names of columns may hold `=`, and so may texts.
+            for (end, _) in name.rmatch_indices('=') {
+                if let Some(at) = place(&name[..end]) {
+                    return Ok(Source::Is(at, &name[end + 1..]));
+                }
+            }
         }
         Ok(Source::Cell(self.column(name)?))
     }

@@ -55,10 +55,7 @@ impl<T: Float> Standardizer<T> {
     /// # Errors
     /// If the number of columns differs from that of the training data.
     pub fn transform(&self, x: &Matrix<T>) -> Result<Matrix<T>> {
-        if x.cols() != self.mean.len() {
-            let columns = |n| format!("{n} columns");
-            return Err(Error::shape("features", columns(self.mean.len()), columns(x.cols())));
-        }
+        self.check_columns(x)?;
         let mut scaled = x.clone();
         for row in 0..x.rows() {
             let statistics = self.mean.iter().zip(&self.scale);
@@ -67,6 +64,31 @@ impl<T: Float> Standardizer<T> {
             }
         }
         Ok(scaled)
+    }
+
+    /// `x·σ + mean`: back from what [`transform`](Self::transform) gave; the mean for a feature that was
+    /// constant.
+    ///
+    /// # Errors
+    /// If the number of columns differs from that of the training data.
+    pub fn restore(&self, x: &Matrix<T>) -> Result<Matrix<T>> {
+        self.check_columns(x)?;
+        let mut restored = x.clone();
+        for row in 0..x.rows() {
+            let statistics = self.mean.iter().zip(&self.scale);
+            for (value, (&mean, &scale)) in restored.row_mut(row).iter_mut().zip(statistics) {
+                *value = if scale == T::ZERO { mean } else { *value / scale + mean };
+            }
+        }
+        Ok(restored)
+    }
+
+    fn check_columns(&self, x: &Matrix<T>) -> Result<()> {
+        if x.cols() == self.mean.len() {
+            return Ok(());
+        }
+        let columns = |n| format!("{n} columns");
+        Err(Error::shape("features", columns(self.mean.len()), columns(x.cols())))
     }
 }
 

@@ -126,7 +126,7 @@ impl<T: Float> Sequential<T> {
         if let Some(extra) = found.keys().min() {
             let what = format!("tensor {}", extra.escape_debug());
             let expected = match extra.starts_with(CLASSIFIER) {
-                true => "only tensors of the model (Classifier::load reads this file)",
+                true => "only tensors of the model (Classifier or Regressor reads this file)",
                 false => "only tensors of the model",
             };
             return Err(Error::format(source, what, expected, "one more"));

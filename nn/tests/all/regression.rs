@@ -1,9 +1,11 @@
 //! Training, measuring and predicting where targets are values.
 
+use tilewise_nn::data::csv::{Csv, ValueNames};
 use tilewise_nn::data::{Regression, Supervised};
 use tilewise_nn::prelude::*;
 use tilewise_nn::random::Random;
 use tilewise_nn::search::fingerprint;
+use tilewise_nn::{Classifier, Regressor};
 
 /// Two values of three features with noise in the second.
 fn waves(rows: usize) -> Regression {
@@ -130,4 +132,78 @@ fn a_fingerprint_sees_every_value() {
     assert_eq!(fingerprint(&data.clone()), print);
     let any: &dyn Supervised<f32> = &data;
     assert_eq!(fingerprint(any), print);
+}
+
+/// Rents of flats by area and floor, with a column that says nothing and one that is constant.
+fn rents(rows: usize) -> String {
+    let mut random = Random::new(7);
+    let mut text = "floor,rent,area,country\n".to_owned();
+    for row in 0..rows {
+        let (floor, area) = (row % 6, 75.0 + 20.0 * random.normal());
+        let rent = 200.0 + 9.0 * area + 25.0 * floor as f64 + 10.0 * random.normal();
+        text += &format!("{floor},{rent},{area},7\n");
+    }
+    text
+}
+
+#[test]
+fn b1_a_regressor_is_saved_with_both_standardizers_and_names() {
+    let table = Csv::new().from_bytes(rents(400).as_bytes(), "rents.csv").unwrap();
+    let rents = table.values_in::<f32>(&["rent"]).unwrap();
+    assert_eq!(rents.names.features, ["floor", "area", "country"]);
+    let (train, test) = rents.data.random_split(100, 1).unwrap();
+    let features = Standardizer::fit(train.features()).unwrap();
+    let values = Standardizer::fit(train.values()).unwrap();
+    let scaled = |data: &Regression| {
+        let x = features.transform(data.features()).unwrap();
+        Regression::new(x, values.transform(data.values()).unwrap()).unwrap()
+    };
+    let (scaled_train, scaled_test) = (scaled(&train), scaled(&test));
+    let build = |names: &ValueNames| {
+        let plan = Sequential::new().linear(names.features.len(), 16).batch_norm().relu();
+        plan.linear(16, names.values.len()).build(1)
+    };
+    let mut model = build(&rents.names).unwrap();
+    let trainer = quiet(Trainer::new(Adam::default().learning_rate(0.01)).loss(MeanSquaredError));
+    trainer.fit(&mut model, &scaled_train, &scaled_test).unwrap();
+    let regressor = Regressor::new(model, features, values, rents.names).unwrap();
+
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("regressor");
+    let path = directory.join("rents.safetensors");
+    regressor.save(&path).unwrap();
+    let loaded: Regressor = Regressor::load_with(&path, build).unwrap();
+    assert_eq!(loaded.names(), regressor.names());
+    let predicted = loaded.predict(test.features()).unwrap();
+    assert_eq!(predicted, regressor.predict(test.features()).unwrap());
+    // In the units of the table: the noise has a deviation of 10 where rents have one of 190.
+    let pairs = predicted.data().iter().zip(test.values().data());
+    let squares: f32 = pairs.map(|(got, rent)| (got - rent) * (got - rent)).sum();
+    assert!((squares / 100.0).sqrt() < 20.0, "{}", (squares / 100.0).sqrt());
+    let new = Csv::new().from_bytes(b"area,id,country,floor\n100,x,7,2\n", "new.csv").unwrap();
+    let rent = loaded.predict_table(&new).unwrap().data()[0];
+    assert!((rent - 1150.0).abs() < 50.0, "{rent}");
+
+    // Neither bare weights nor a classifier.
+    let mut bare = build(regressor.names()).unwrap();
+    let error = bare.load(&path).unwrap_err().to_string();
+    assert!(error.contains("(Classifier or Regressor reads this file)"), "{error}");
+    bare.save(directory.join("bare.safetensors")).unwrap();
+    let error = Regressor::<f32>::load_with(directory.join("bare.safetensors"), build).unwrap_err();
+    assert!(error.to_string().contains("metadata: expected names of features and values"));
+    let error = Classifier::<f32>::load(&path, bare).unwrap_err();
+    assert!(error.to_string().contains("metadata: expected names of features and classes"));
+    let error = table.values_in::<f32>(&["rents"]).unwrap_err().to_string();
+    assert!(error.contains("expected one of \"floor\", \"rent\""), "{error}");
+}
+
+#[test]
+fn b1_standardised_values_come_back() {
+    let x = Matrix::from_rows(&[[1.0f64, 5.0], [2.0, 5.0], [6.0, 5.0]]).unwrap();
+    let standardizer = Standardizer::fit(&x).unwrap();
+    let back = standardizer.restore(&standardizer.transform(&x).unwrap()).unwrap();
+    for (back, x) in back.data().iter().zip(x.data()) {
+        assert!((back - x).abs() < 1e-14, "{back} {x}");
+    }
+    let error = standardizer.restore(&Matrix::from_rows(&[[1.0]]).unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "features: expected 2 columns, got 1 columns");
 }

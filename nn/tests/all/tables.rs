@@ -1,7 +1,7 @@
 //! CSV files, and a classifier from one to another.
 
 use tilewise_nn::Classifier;
-use tilewise_nn::data::csv::{Csv, Names};
+use tilewise_nn::data::csv::{Csv, Names, Table};
 use tilewise_nn::prelude::*;
 use tilewise_nn::random::Random;
 
@@ -109,9 +109,39 @@ fn a_table_as_it_is_found_becomes_numbers() {
         error,
         "later.csv: line 3, column \"colour\": expected one of \"blue\", \"red\", got \"green\""
     );
+    // Names and texts may hold the sign between them, but not so that one name means two things.
+    let signs = Csv::new().from_bytes(b"a=b,c\nx=y,1\nz,2\n", "t.csv").unwrap();
+    let made = signs.clone().one_hot("a=b").unwrap();
+    assert_eq!(made.columns(), ["a=b=x=y", "a=b=z", "c"]);
+    let features = made.features::<f32>(made.columns()).unwrap();
+    assert_eq!(features.data(), [1.0, 0.0, 1.0, 0.0, 1.0, 2.0]);
+    assert_eq!(signs.features::<f32>(made.columns()).unwrap(), features);
+    for text in ["a,a=x\nx,1\n", "a,a=b\nb=c,1\n"] {
+        let error = Csv::new().from_bytes(text.as_bytes(), "t.csv").unwrap().one_hot("a");
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("t.csv: column \"a\": expected texts that make new"), "{error}");
+    }
     let comma = Csv::new().separator(b';').from_bytes(b"a;kind\n1,5;x\n", "t.csv").unwrap();
     let error = comma.classes_in::<f32>("kind").unwrap_err().to_string();
     assert!(error.contains("a finite number (with a point before its fraction), got \"1,5\""));
+}
+
+#[test]
+fn gaps_are_filled_in_one_column_and_left_out_in_others() {
+    let text = "heating,area,kind\ngas,70,a\n,NA,b\nn/a,55,b\nNA,,a\noil,NA,b\n";
+    let table = Csv::new().from_bytes(text.as_bytes(), "t.csv").unwrap();
+    let marks = ["NA", "n/a"];
+    let filled = table.clone().fill_missing("heating", &marks, "unknown").unwrap();
+    let column = |table: &Table, at| -> Vec<String> {
+        (0..table.len()).map(|row| table.cell(row, at).unwrap().to_owned()).collect()
+    };
+    assert_eq!(column(&filled, 0), ["gas", "unknown", "unknown", "unknown", "oil"]);
+    assert_eq!(column(&filled, 1), column(&table, 1));
+    let whole = filled.drop_missing(&marks).one_hot("heating").unwrap();
+    assert_eq!(whole.columns(), ["heating=gas", "heating=unknown", "area", "kind"]);
+    assert_eq!(whole.classes_in::<f32>("kind").unwrap().data.features().row(1), [0.0, 1.0, 55.0]);
+    let error = table.fill_missing("colour", &[], "").unwrap_err().to_string();
+    assert!(error.starts_with("t.csv: column: expected one of \"heating\""), "{error}");
 }
 
 /// Points around two centres, as text.
@@ -168,7 +198,7 @@ fn b1_a_classifier_is_saved_with_its_standardizer_and_names() {
         error.contains("tensor standardizer.mean: expected only tensors of the model"),
         "{error}"
     );
-    assert!(error.contains("(Classifier::load reads this file)"), "{error}");
+    assert!(error.contains("(Classifier or Regressor reads this file)"), "{error}");
     // A second program builds the network of the names in the file.
     let build = |names: &Names| {
         let plan = Sequential::new().linear(names.features.len(), 8).batch_norm().relu();
