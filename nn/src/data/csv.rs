@@ -16,8 +16,7 @@
 mod columns;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::fs;
 use std::path::Path;
 
 use tilewise_kernels::Float;
@@ -63,8 +62,8 @@ impl Csv {
     /// the line.
     pub fn read(self, path: impl AsRef<Path>) -> Result<Table> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|error| Error::io(path, error))?;
-        self.from_reader(BufReader::new(file), &path.display().to_string())
+        let bytes = fs::read(path).map_err(|error| Error::io(path, error))?;
+        self.from_bytes(&bytes, &path.display().to_string())
     }
 
     /// The same from bytes; `source` names them in errors.
@@ -72,28 +71,31 @@ impl Csv {
     /// # Errors
     /// As for [`read`](Self::read).
     pub fn from_bytes(self, bytes: &[u8], source: &str) -> Result<Table> {
-        self.from_reader(bytes, source)
-    }
-
-    #[expect(clippy::wrong_self_convention, reason = "the settings read, they are not converted")]
-    fn from_reader(self, reader: impl Read, source: &str) -> Result<Table> {
-        let failed = |error: ::csv::Error| {
+        let mut lines = Lines { bytes, at: 0, line: 1 };
+        let failed = |error: &::csv::Error| {
             Error::format(source, "table", "lines of as many cells each, in UTF-8", error)
         };
         let mut reader = ::csv::ReaderBuilder::new()
             .delimiter(self.separator)
             .has_headers(self.header)
             .trim(::csv::Trim::All)
-            .from_reader(reader);
+            .from_reader(bytes);
         let mut columns: Vec<String> = Vec::new();
         if self.header {
-            columns.extend(reader.headers().map_err(failed)?.iter().map(str::to_owned));
+            columns.extend(
+                reader.headers().map_err(|error| failed(&error))?.iter().map(str::to_owned),
+            );
         }
         let mut rows = Vec::new();
         for record in reader.into_records() {
-            let record = record.map_err(failed)?;
-            let line = record.position().map_or(0, ::csv::Position::line);
-            rows.push((line, record));
+            let record = record.map_err(|error| match error.kind() {
+                ::csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
+                    let what = format!("line {}", pos.as_ref().map_or(0, |pos| lines.number(pos)));
+                    Error::format(source, what, format!("{expected_len} cells, as before"), len)
+                }
+                _ => failed(&error),
+            })?;
+            rows.push((record.position().map_or(0, |pos| lines.number(pos)), record));
         }
         if !self.header {
             let width = rows.first().map_or(0, |(_, record)| record.len());
@@ -109,6 +111,33 @@ impl Csv {
             return Err(Error::format(source, "header", "a name for each column", got));
         }
         Ok(Table { source: source.to_owned(), columns, rows })
+    }
+}
+
+/// Counts the lines of a file. The reader's own count lags behind where lines end with `\r\n`.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of a record that comes after those asked for before.
+    fn number(&mut self, record: &::csv::Position) -> u64 {
+        let start = usize::try_from(record.byte()).unwrap_or(usize::MAX).min(self.bytes.len());
+        // What is left of the line before, and empty lines.
+        let ends = self.bytes[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        let end = start + ends.count();
+        for at in self.at..end {
+            let alone = self.bytes.get(at + 1) != Some(&b'\n');
+            self.line += u64::from(match self.bytes[at] {
+                b'\n' => true,
+                b'\r' => alone,
+                _ => false,
+            });
+        }
+        self.at = self.at.max(end);
+        self.line
     }
 }
 

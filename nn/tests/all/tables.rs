@@ -64,11 +64,25 @@ fn wrong_tables_are_errors_that_say_where() {
         error(b"a;kind\n1;x\n", "kind"),
         "t.csv: column: expected one of \"a;kind\" (is the separator ';'? see Csv::separator), got \"kind\""
     );
-    assert!(
-        error(b"a,kind\n1,x,2\n", "kind").contains("line: 2"),
-        "{}",
-        error(b"a,kind\n1,x,2\n", "kind")
+    assert_eq!(
+        error(b"a,kind\n1,x,2\n", "kind"),
+        "t.csv: line 2: expected 2 cells, as before, got 3"
     );
+    // Lines are those that an editor shows, whatever ends them.
+    for end in ["\n", "\r\n", "\r"] {
+        for (mark, gap) in [("", ""), ("\u{feff}", end)] {
+            let lines = ["a,kind", "1,x", "\"2\",\"y", "z\"", "oops,x", ""].join(end);
+            let text = format!("{mark}{}", lines.replacen("1,x", &format!("{gap}1,x"), 1));
+            let line = if gap.is_empty() { 5 } else { 6 };
+            let message = error(text.as_bytes(), "kind");
+            assert!(message.starts_with(&format!("t.csv: line {line}, column \"a\"")), "{message}");
+            let ragged = error(text.replace("oops,x", "oops").as_bytes(), "kind");
+            assert!(
+                ragged.starts_with(&format!("t.csv: line {line}: expected 2 cells")),
+                "{ragged}"
+            );
+        }
+    }
     assert!(error(b"a,kind\n\xff,x\n", "kind").starts_with("t.csv: table: expected lines"));
     assert!(error(b"a,a\n1,x\n", "a").contains("two called \"a\""));
     assert!(error(b"", "kind").contains("column: expected one of "));
