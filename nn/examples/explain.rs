@@ -1,10 +1,10 @@
 //! What training steps consist of and where their time goes:
-//! `cargo run --release --example explain -- tiny 512 1` for a network (`digits`, `tiny`, `images` or
-//! `colours`), rows of a minibatch and a number of threads.
+//! `cargo run --release --example explain -- tiny 512 1 f32` for a network (`digits`, `tiny`, `images` or
+//! `colours`), rows of a minibatch, a number of threads, and a precision (`f32`, `bf16x6`, `bf16x3`, `bf16`).
 
 use std::time::{Duration, Instant};
 
-use tilewise_kernels::{Exec, Par};
+use tilewise_kernels::{Exec, Par, Precision};
 use tilewise_nn::optim::OptimizerState;
 use tilewise_nn::prelude::*;
 use tilewise_nn::random::Random;
@@ -47,6 +47,9 @@ fn main() -> Result<()> {
         return Ok(());
     };
     let mut model = layers.build(1)?;
+    let all = [Precision::Bf16x6, Precision::Bf16x3, Precision::Bf16];
+    let asked = arguments.get(3).and_then(|name| all.into_iter().find(|p| p.name() == name));
+    model.set_precision(asked.unwrap_or_default());
     let par = if threads == 1 { Par::Serial } else { Par::Auto };
     model.set_exec(Exec::default().par(par));
 
@@ -75,7 +78,7 @@ fn main() -> Result<()> {
     let parts: Duration = explanation.steps.iter().map(|step| step.time).sum();
     println!("{explanation}");
     let whole = median(whole.split_off(STEPS[0]));
-    println!("a step takes {whole:.1?}, its parts {parts:.1?}");
+    println!("a step in {} takes {whole:.1?}, its parts {parts:.1?}", model.precision());
     Ok(())
 }
 
