@@ -7,9 +7,12 @@
 //! never shows in a result.
 
 mod gate;
+mod lobby;
 
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
+
+use lobby::LOBBY;
 
 /// How many threads an operation may use. Results never depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,10 +53,20 @@ impl Par {
         wanted.clamp(1, units.max(1))
     }
 
+    /// Whether to call other threads for so many grains now. A thread of a pool asks its neighbours by
+    /// putting work where they look for it; any other one may have to wake them.
+    fn pays(self, grains: usize) -> bool {
+        self != Self::Auto || rayon::current_thread_index().is_some() || LOBBY.pays(grains)
+    }
+
     /// Runs `body` on pieces of `work`, one per task.
     pub(crate) fn divide<W: Split>(self, work: W, grain: usize, body: &(impl Fn(W) + Sync)) {
         match self.tasks(work.units(), grain) {
             1 => body(work),
+            _ if !self.pays(work.units() / grain.max(1)) => {
+                body(work);
+                LOBBY.was_missed();
+            }
             // By reference: threads are the same for every body, and need not be compiled for each.
             tasks => cut(work, tasks, body),
         }
@@ -79,7 +92,12 @@ impl Par {
         merge: &(impl Fn(R, R) -> R + Sync),
     ) -> R {
         let tasks = self.tasks(work.units(), grain);
-        fold(work, [block, tasks], &Fold { leaf, merge })
+        let alone = tasks > 1 && !self.pays(work.units() / grain.max(1));
+        let all = fold(work, [block, if alone { 1 } else { tasks }], &Fold { leaf, merge });
+        if alone {
+            LOBBY.was_missed();
+        }
+        all
     }
 }
 
@@ -99,12 +117,51 @@ fn fold<W: Split, R: Send>(work: W, [block, tasks]: [usize; 2], with: &Fold<'_, 
         (fold(left, [block, 1], with), fold(right, [block, 1], with))
     } else {
         let left_tasks = tasks / 2;
-        rayon::join(
+        join(
             || fold(left, [block, left_tasks], with),
             || fold(right, [block, tasks - left_tasks], with),
         )
     };
     (with.merge)(left, right)
+}
+
+/// Runs both, on two threads if another one comes in time.
+fn join<A: Send, B: Send>(
+    left: impl FnOnce() -> A + Send,
+    right: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if rayon::current_thread_index().is_some() {
+        return rayon::join(left, right);
+    }
+    let (left, right) = (Half::new(left), Half::new(right));
+    gate::run_with_helpers(1, &|| {
+        left.run();
+        right.run();
+    });
+    (left.result(), right.result())
+}
+
+/// What one of two threads runs, then what came of it.
+struct Half<F, R>(Mutex<(Option<F>, Option<R>)>);
+
+impl<R, F: FnOnce() -> R> Half<F, R> {
+    fn new(run: F) -> Self {
+        Self(Mutex::new((Some(run), None)))
+    }
+
+    /// Runs it unless another thread does.
+    fn run(&self) {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).0.take();
+        if let Some(run) = taken {
+            let result = run();
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(result);
+        }
+    }
+
+    fn result(self) -> R {
+        let (_, result) = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        result.expect("whoever took it has ended, and a panic would have gone on")
+    }
 }
 
 /// Runs `body` on `tasks` pieces of `work`. A thread of a pool shares them with the others there. Any

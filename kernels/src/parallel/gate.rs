@@ -11,6 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use super::lobby::LOBBY;
+
 /// The caller has ended its part: nobody may begin any more.
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
@@ -22,9 +24,13 @@ const LOOKS: usize = 2000;
 /// Returns when all that began have ended; a panic of any of them goes on here.
 pub(super) fn run_with_helpers(helpers: usize, work: &(dyn Fn() + Sync)) {
     let gate = Arc::new(Gate::new(work));
-    for _ in 0..helpers {
+    for _ in LOBBY.call(&gate, helpers)..helpers {
         let gate = Arc::clone(&gate);
-        rayon::spawn(move || gate.help());
+        rayon::spawn(move || {
+            gate.help();
+            drop(gate);
+            LOBBY.stay();
+        });
     }
     // Also where `work` panics.
     let closing = Closing(&gate);
@@ -36,7 +42,7 @@ pub(super) fn run_with_helpers(helpers: usize, work: &(dyn Fn() + Sync)) {
     }
 }
 
-struct Gate {
+pub(super) struct Gate {
     /// Valid for those inside.
     work: *const (dyn Fn() + Sync),
     /// Number of helpers inside, and [`CLOSED`].
@@ -53,7 +59,7 @@ unsafe impl Send for Gate {}
 unsafe impl Sync for Gate {}
 
 impl Gate {
-    fn new(work: &(dyn Fn() + Sync)) -> Self {
+    pub(super) fn new(work: &(dyn Fn() + Sync)) -> Self {
         // SAFETY: the same pointer; `help` follows it only while `run_with_helpers` borrows `work`.
         let work = unsafe {
             std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const (dyn Fn() + Sync + 'static)>(
@@ -65,7 +71,7 @@ impl Gate {
     }
 
     /// What a thread of the pool does when it gets here.
-    fn help(&self) {
+    pub(super) fn help(&self) {
         if self.inside.fetch_add(1, Ordering::Acquire) & CLOSED == 0 {
             // SAFETY: the gate was open when this helper was counted, so the caller waits for it.
             let work = unsafe { &*self.work };

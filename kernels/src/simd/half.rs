@@ -6,6 +6,8 @@
 
 use half::{bf16, f16};
 
+use super::Float;
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for half::bf16 {}
@@ -101,5 +103,22 @@ impl Half for f16 {
             normal
         };
         Self::from_bits((sign | value) as u16)
+    }
+}
+
+/// Widens all of `src` into the first places of `to`. Not inlined: a vector's worth of this is a page of
+/// instructions, and loops that store halves would hold it dozens of times.
+#[inline(never)]
+pub(super) fn widen_all<T: Float, H: Half>(src: &[H], to: &mut [T]) {
+    for (value, half) in to.iter_mut().zip(src) {
+        *value = T::from_f64(half.widen().into());
+    }
+}
+
+/// Narrows the first of `src` into all of `to`; see [`widen_all`].
+#[inline(never)]
+pub(super) fn narrow_all<T: Float, H: Half>(src: &[T], to: &mut [H]) {
+    for (value, half) in src.iter().zip(to) {
+        *half = H::narrow(value.to_f64() as f32);
     }
 }

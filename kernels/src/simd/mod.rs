@@ -112,9 +112,7 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn load_half<H: Half>(self, src: &[H]) -> Self::V {
         let mut values = [T::ZERO; MOST_LANES];
-        for (value, half) in values.iter_mut().zip(&src[..Self::LANES]) {
-            *value = T::from_f64(half.widen().into());
-        }
+        half::widen_all(&src[..Self::LANES], &mut values);
         self.load(&values)
     }
     /// Writes `LANES` halves, rounded (in `f64`: by way of `f32`). Panics if there is room for fewer.
@@ -122,9 +120,7 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn store_half<H: Half>(self, v: Self::V, dst: &mut [H]) {
         let mut values = [T::ZERO; MOST_LANES];
         self.store(v, &mut values);
-        for (value, half) in values.iter().zip(&mut dst[..Self::LANES]) {
-            *half = H::narrow(value.to_f64() as f32);
-        }
+        half::narrow_all(&values, &mut dst[..Self::LANES]);
     }
     /// The same past the caches; see [`stream`](Self::stream).
     #[inline(always)]
