@@ -14,7 +14,7 @@ const FAMILIES: [(&str, bool, &[&str]); 14] = [
     ("softmax", false, &["softmax", "log_softmax", "log_sum_exp"]),
     ("losses on logits", false, &["cross_entropy", "sigmoid_cross_entropy"]),
     ("losses of regressions", false, &["squared_error", "absolute_error", "huber"]),
-    ("linear layers and their loss", true, &["linear_cross_entropy"]),
+    ("linear layers and their loss", true, &["linear_cross_entropy", "whole_cross_entropy"]),
     ("activations", false, &ACTIVATIONS),
     ("elementary functions", false, &["exp", "expm1", "ln", "log1p", "erf", "rsqrt"]),
     ("reductions", false, &["sum", "mean", "mean_var", "max", "argmax", "l2_norm"]),

@@ -4,7 +4,7 @@ use super::Rule;
 use super::options::{Noise, Prepared};
 use super::state::{State, load, store};
 use crate::parallel::Split;
-use crate::simd::{Float, Kernel, Simd};
+use crate::simd::{Float, Kernel, LINE, Simd};
 
 /// Neighbouring elements of one tensor; all slices have one length.
 pub(super) struct Update<'a, T, R, const N: usize, M> {
@@ -75,6 +75,11 @@ where
     /// would travel through memory.
     #[inline(always)]
     fn step<S: Simd<T>>(&mut self, simd: S, from: usize, to: usize) {
+        ask_ahead(simd, self.params, from);
+        ask_ahead(simd, self.grads, from);
+        for slot in 0..N {
+            ask_ahead(simd, self.state[slot], from);
+        }
         let (mut low, mut high) = ([simd.zero(); N], [simd.zero(); N]);
         for slot in 0..N {
             [low[slot], high[slot]] = M::load(simd, &self.state[slot][from..to]);
@@ -95,5 +100,18 @@ where
                 M::store(simd, values, state, None);
             }
         }
+    }
+}
+
+/// How far ahead of its use memory is asked for, in bytes: without, it waits while a root and a quotient
+/// are computed, and they wait for it.
+const AHEAD: usize = 1024;
+
+/// Asks for what a step that lies [`AHEAD`] of the one at `from` will want of `data`, if it is there.
+#[inline(always)]
+fn ask_ahead<T: Float, S: Simd<T>, X>(simd: S, data: &[X], from: usize) {
+    let start = data.as_ptr().wrapping_add(from).cast::<T>();
+    for line in (0..2 * S::LANES * size_of::<X>()).step_by(LINE) {
+        simd.prefetch(start.wrapping_byte_add(AHEAD + line));
     }
 }
