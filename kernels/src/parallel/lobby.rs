@@ -4,11 +4,14 @@
 //! operations of a network follow each other faster than that, so a thread that has helped looks out for
 //! the next call for [`STAY`] before it goes back to the pool, and lets other work of the pool pass.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
+
+use rayon::Yield;
 
 use super::gate::Gate;
 
@@ -16,8 +19,8 @@ use super::gate::Gate;
 /// what the operating system takes for granted.
 const STAY: u64 = 200_000;
 
-/// Looks at the door between two looks at the pool.
-const LOOKS: usize = 16;
+/// Looks at the door between two looks at the pool: about ten microseconds.
+const LOOKS: usize = 256;
 
 /// A grain's share of work takes about ten microseconds. So many grains are worth the call for a thread that
 /// sleeps, whatever comes after.
@@ -27,7 +30,9 @@ const WORTH_WAKING: usize = 32;
 pub(super) static LOBBY: Lobby = Lobby::new();
 
 pub(super) struct Lobby {
-    /// Threads that stay and that nobody has claimed.
+    /// Threads that stay, also while they look at the pool.
+    present: AtomicUsize,
+    /// Those at the door that nobody has claimed.
     free: AtomicUsize,
     /// Length of `calls`, to be looked at without the lock.
     waiting: AtomicUsize,
@@ -40,6 +45,7 @@ pub(super) struct Lobby {
 impl Lobby {
     const fn new() -> Self {
         Self {
+            present: AtomicUsize::new(0),
             free: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             calls: Mutex::new(VecDeque::new()),
@@ -51,7 +57,7 @@ impl Lobby {
     /// several in a row, for which they will be.
     pub(super) fn pays(&self, grains: usize) -> bool {
         grains >= WORTH_WAKING
-            || self.free.load(Ordering::Relaxed) > 0
+            || self.present.load(Ordering::Relaxed) > 0
             || now().saturating_sub(self.alone.load(Ordering::Relaxed)) < STAY
     }
 
@@ -77,23 +83,32 @@ impl Lobby {
 
     /// Answers calls until none has come for [`STAY`]. For threads of the global pool.
     pub(super) fn stay(&self) {
+        thread_local! {
+            static STAYS: Cell<bool> = const { Cell::new(false) };
+        }
+        // A thread that looks at the pool may find such a call there: it is here already.
+        if STAYS.replace(true) {
+            return;
+        }
+        self.present.fetch_add(1, Ordering::Relaxed);
         let mut since = now();
-        self.enter();
-        loop {
-            if self.answer() {
-                since = now();
-                self.enter();
-                continue;
-            }
+        while now() - since < STAY {
+            self.free.fetch_add(1, Ordering::Release);
             // Who is claimed waits for the call, which is on its way.
-            if self.leave() {
-                rayon::yield_now();
-                if now() - since >= STAY {
-                    return;
+            let answered = loop {
+                if self.answer() {
+                    break true;
                 }
-                self.enter();
+                if self.leave() {
+                    break false;
+                }
+            };
+            if answered || rayon::yield_now() == Some(Yield::Executed) {
+                since = now();
             }
         }
+        self.present.fetch_sub(1, Ordering::Relaxed);
+        STAYS.set(false);
     }
 
     /// Looks for a call for a while, and answers one.
@@ -117,11 +132,7 @@ impl Lobby {
         gate
     }
 
-    fn enter(&self) {
-        self.free.fetch_add(1, Ordering::Release);
-    }
-
-    /// Takes this thread off those who are free, unless all of them are claimed.
+    /// Takes this thread from the door, unless all there are claimed.
     fn leave(&self) -> bool {
         let one_less = |free: usize| free.checked_sub(1);
         self.free.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_less).is_ok()
@@ -178,7 +189,7 @@ mod tests {
             over.store(true, Ordering::Relaxed);
             assert!(outcomes.iter().all(Result::is_ok));
         });
-        assert_eq!(lobby.free.into_inner(), 0, "all have left");
+        assert_eq!([lobby.free.into_inner(), lobby.present.into_inner()], [0, 0], "all have left");
         assert!(lobby.calls.into_inner().is_ok_and(|calls| calls.is_empty()));
     }
 
@@ -195,7 +206,7 @@ mod tests {
         lobby.was_missed();
         sleep(Duration::from_nanos(2 * STAY));
         assert!(!lobby.pays(2));
-        lobby.enter();
+        lobby.present.fetch_add(1, Ordering::Relaxed);
         assert!(lobby.pays(2));
     }
 }
