@@ -33,7 +33,7 @@ impl<T: Float> Narrow<T> {
         n <= cols
             && k <= K_BYTES / size
             && n * k * size <= SMALL_B_BYTES
-            && m <= GRAIN / (n * k).max(1)
+            && m.checked_mul(n * k).is_some_and(|steps| steps <= GRAIN)
     }
 }
 
