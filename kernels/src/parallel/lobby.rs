@@ -19,6 +19,10 @@ use super::gate::Gate;
 /// what the operating system takes for granted.
 const STAY: u64 = 200_000;
 
+/// How long it stays in all before it goes back to the pool once, in nanoseconds: what lies below on its stack
+/// may be work of the pool that waits for it.
+const MOST: u64 = 5_000_000;
+
 /// Looks at the door between two looks at the pool: about ten microseconds.
 const LOOKS: usize = 256;
 
@@ -91,8 +95,9 @@ impl Lobby {
             return;
         }
         self.present.fetch_add(1, Ordering::Relaxed);
-        let mut since = now();
-        while now() - since < STAY {
+        let began = now();
+        let mut since = began;
+        while now() - since < STAY && now() - began < MOST {
             self.free.fetch_add(1, Ordering::Release);
             // Who is claimed waits for the call, which is on its way.
             let answered = loop {
