@@ -60,14 +60,14 @@ impl Rounding {
         Self { times, underflow, of_largest: 0.0, at_extremes: times, tiny_vanishes: false }
     }
 
-    /// Sums of products of parts. In a block of at most `most` steps of 32 a product of the first parts meets
+    /// Sums of products of parts. In a block of at most [`MOST_STEPS`] steps of 32 a product of the first parts meets
     /// 16 roundings in its chain, one where chains meet and `adds` at each step; then one for each
     /// block. First parts are larger than the values by up to 2^-8. `left_out`: what is missing of a
     /// product, and the roundings of small products, in units of a rounding.
-    fn of_parts(k: usize, most: usize, adds: usize, left_out: f64) -> Self {
+    fn of_parts(k: usize, adds: usize, left_out: f64) -> Self {
         let steps = k.div_ceil(32);
-        let blocks = steps.div_ceil(most);
-        let chain = (k.min(16) + 1 + adds * steps.min(most) + blocks) as f64;
+        let blocks = steps.div_ceil(MOST_STEPS);
+        let chain = (k.min(16) + 1 + adds * steps.min(MOST_STEPS) + blocks) as f64;
         let plain = Self::of_a_chain::<f32>(k);
         Self {
             times: 1.01 * chain + left_out,
@@ -80,6 +80,9 @@ impl Rounding {
         }
     }
 }
+
+/// Steps of 32 in a block of k of parts.
+const MOST_STEPS: usize = 12;
 
 /// Whether a value is far from where parts of values, or of products, are lost.
 pub fn is_moderate(x: f64) -> bool {
@@ -106,9 +109,9 @@ impl Multiplied<Self> for f32 {
         match precision {
             Precision::Bf16 => bf16::rounding(isa, precision, k),
             // Left out: 2^-25 twice, and 2^-34; five small products of up to 2^-7 in all.
-            Precision::Bf16x6 if on_tiles(isa) => Rounding::of_parts(k, 5, 1, 1.6),
+            Precision::Bf16x6 if on_tiles(isa) => Rounding::of_parts(k, 1, 2.0),
             // Left out: 2^-16 of the second parts, and 2^-17 of each operand.
-            Precision::Bf16x3 if on_tiles(isa) => Rounding::of_parts(k, 8, 3, 516.0),
+            Precision::Bf16x3 if on_tiles(isa) => Rounding::of_parts(k, 3, 516.0),
             _ => Rounding::of_a_chain::<Self>(k),
         }
     }

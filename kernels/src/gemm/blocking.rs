@@ -56,11 +56,12 @@ impl Blocking {
         Self { kc: kc.max(32), mc: side.max(32), nc: (2 * side).max(32) }
     }
 
-    /// Rows and columns for tiles of parts of numbers: the blocks of sums (mc x nc) stay in the second
-    /// level beside those of A and B, which take up to 1.5 KiB for a row or column.
-    pub(super) fn of_parts(caches: Caches) -> Self {
-        let side = (caches.l2 / 8 / size_of::<f32>()).isqrt() / 32 * 32;
-        Self { kc: 1, mc: side.max(32), nc: side.max(32) * 3 / 2 / 32 * 32 }
+    /// Sizes for tiles of numbers in so many bf16 parts, in blocks of `kc` steps. A block of B stays in the
+    /// second level, of which it takes seven sixteenths: a panel of A, the next one and sums that pass by want
+    /// the rest, and a fuller one is slower. The more rows, the less often B is read from further away; the sums of 2048 take a few MiB there.
+    pub(super) fn of_parts(caches: Caches, kc: usize, parts: usize) -> Self {
+        let columns = caches.l2 * 7 / 16 / (kc * parts * size_of::<u16>());
+        Self { kc, mc: 2048, nc: columns.max(32) / 32 * 32 }
     }
 
     /// Blocks of B of the same size for up to 4096 columns.
@@ -205,6 +206,7 @@ mod tests {
         assert_eq!(tiles, Blocking { kc: 512, mc: 256, nc: 512 });
         assert_eq!(tiles.wide(5000), Blocking { kc: 64, mc: 256, nc: 4096 });
         assert_eq!(tiles.wide(10), tiles);
+        assert_eq!(Blocking::of_parts(caches, 384, 3), Blocking { kc: 384, mc: 2048, nc: 384 });
         let least = Blocking::of_tiles(Caches { l1: 1 << 10, l2: 4 << 10 });
         assert_eq!(least, Blocking { kc: 32, mc: 32, nc: 32 });
         let f32_blocks = Blocking::new(4, 48, 1 << 20, caches);

@@ -172,10 +172,25 @@ impl Repair<'_> {
     }
 }
 
-/// `to <- to + more` over a square of sums.
+/// `to <- to + more` over so many times four lines of sums, or none where that is not positive.
 pub(super) struct AddSquare {
     pub(super) more: *const f32,
     pub(super) to: *mut f32,
+    pub(super) left: isize,
+}
+
+impl AddSquare {
+    /// Sums in four lines.
+    pub(super) const LINES: usize = 4 * SIDE;
+
+    pub(super) fn new(more: *const f32, to: *mut f32) -> Self {
+        Self { more, to, left: (SQUARE / Self::LINES) as isize }
+    }
+
+    /// Nothing to add: the address is one of zeros, over as much as comes by.
+    pub(super) fn nothing(idle: *mut f32) -> Self {
+        Self { more: idle, to: idle, left: 0 }
+    }
 }
 
 impl Kernel<f32> for AddSquare {
@@ -183,7 +198,7 @@ impl Kernel<f32> for AddSquare {
 
     #[inline(always)]
     fn run<S: Simd<f32>>(self, simd: S) {
-        for at in (0..SQUARE).step_by(S::LANES) {
+        for at in (0..self.left.max(0) as usize * Self::LINES).step_by(S::LANES) {
             // SAFETY: both squares are scratch memory of this thread.
             unsafe {
                 let to = self.to.wrapping_add(at);

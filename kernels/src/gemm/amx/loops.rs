@@ -4,7 +4,7 @@ use super::super::blocking::even_pieces;
 use super::super::plan::{Operand, Problem, Source};
 use super::super::region::Region;
 use super::finish::FinishTile;
-use super::guard::{AddSquare, GUARD, Guarded, Repair};
+use super::guard::{GUARD, Guarded};
 use super::operand::{Scheme, Tiled};
 use super::pack::PackPanels;
 use super::room::Room;
@@ -26,38 +26,32 @@ pub(super) struct Loops<'a, S, E: Tiled> {
     pub(super) sums: *mut f32,
 }
 
-/// Squares of sums that are not those of a part of C.
-pub(super) const SPARE: usize = 2;
-
-/// Pairs in a cache line.
-const LINE_PAIRS: usize = 16;
-
 /// A block: which panels of A, of B and steps, the first and how many; and which block of k.
 #[derive(Clone, Copy)]
-struct Place {
-    row: (usize, usize),
-    col: (usize, usize),
-    step: (usize, usize),
-    depth: usize,
+pub(super) struct Place {
+    pub(super) row: (usize, usize),
+    pub(super) col: (usize, usize),
+    pub(super) step: (usize, usize),
+    pub(super) depth: usize,
 }
 
 /// Packed panels of an operand.
 #[derive(Clone, Copy)]
-struct Panels {
-    start: *const u32,
+pub(super) struct Panels {
+    pub(super) start: *const u32,
     /// Pairs from panel to panel.
-    stride: usize,
+    pub(super) stride: usize,
     /// Pairs of a step, for every tile side by side.
     pairs: usize,
     /// Steps of each panel that come before those of the block.
-    first: usize,
+    pub(super) first: usize,
     /// Pairs of a panel that come before the guard of the block.
-    guard: usize,
+    pub(super) guard: usize,
 }
 
 impl Panels {
     /// The block's first tile of panel `i`, of panels of so many tiles side by side.
-    fn tile(&self, i: usize, abreast: usize) -> *const u32 {
+    pub(super) fn tile(&self, i: usize, abreast: usize) -> *const u32 {
         self.start.wrapping_add(i * self.stride + self.first * abreast * self.pairs)
     }
 
@@ -65,7 +59,7 @@ impl Panels {
     ///
     /// # Safety
     /// The panels must have guards.
-    unsafe fn guarded<'a>(&self, i: usize) -> Guarded<'a> {
+    pub(super) unsafe fn guarded<'a>(&self, i: usize) -> Guarded<'a> {
         let guard = self.start.wrapping_add(i * self.stride + self.guard);
         // SAFETY: as promised by the caller; nothing is written there while a block is multiplied.
         Guarded { tiles: self.tile(i, ABREAST), guard: unsafe { &*guard.cast() } }
@@ -83,7 +77,12 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
                 let depths = even_pieces(steps, self.room.block[2]).chain(empty);
                 for (depth, step) in depths.enumerate() {
                     let place = Place { row, col, step, depth };
-                    self.block(place, [self.panels_of_a(place), self.panels_of_b(place)]);
+                    let panels = [self.panels_of_a(place), self.panels_of_b(place)];
+                    if self.scheme == Scheme::One {
+                        self.block(place, panels);
+                    } else {
+                        self.block_of_parts(place, panels);
+                    }
                 }
             }
         }
@@ -103,7 +102,8 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
         Panels { start: whole.start.wrapping_add(panel * whole.stride), ..whole }
     }
 
-    /// The block's panels of A, packed now, for an earlier block or by the caller.
+    /// The block's panels of A, packed now, for an earlier block or by the caller. Those of parts are packed one
+    /// by one, when their turn comes.
     fn panels_of_a(&self, place: Place) -> Panels {
         let Place { row, col, step, depth } = place;
         let Problem { a, shape: [rows, _, k], .. } = self.region.problem;
@@ -117,6 +117,9 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
             ([0, 0], self.room.block[2])
         };
         let (to, panels) = (self.packed[0], self.panels(self.packed[0], steps, first));
+        if self.scheme != Scheme::One {
+            return if whole { panels } else { Panels { stride: 0, ..panels } };
+        }
         if col.0 == 0 || !whole {
             let at = [row.0 * LANES, step.0 * STEPS];
             let shape = [(row.1 * LANES).min(rows - at[0]), (step.1 * STEPS).min(k - at[1])];
@@ -159,16 +162,14 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
         let ends = step.0 + step.1 == self.room.region[2];
         // What is stored as it was summed can go to C at once.
         let raw = store.keeps_values() && store.scale(true) == [1.0, 0.0] && c.strides[1] == 1;
-        let mut behind = None;
         for j in 0..col.1 {
             for i in 0..row.1 {
                 let at = [row.0 + i, col.0 + j].map(|panel| panel * LANES);
                 let shape = [LANES.min(rows - at[0]), LANES.min(cols - at[1])];
                 let tiles = shape.map(|size| size.div_ceil(SIDE));
-                let place = if begins && ends { 0 } else { SPARE + i * self.room.block[1] + j };
+                let place = if begins && ends { 0 } else { i * self.room.block[1] + j };
                 let sums = self.sums.wrapping_add(place * SQUARE);
-                let whole = shape == tiles.map(|count| count * SIDE);
-                let direct = ends && raw && whole && self.scheme == Scheme::One;
+                let direct = ends && raw && shape == tiles.map(|count| count * SIDE);
                 let (to, strides) = if direct {
                     let row = size_of::<f32>() * c.strides[0];
                     (c.at(at[0], at[1]).cast_mut(), [row, 4 * SIDE, SIDE * row])
@@ -176,42 +177,20 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
                     (sums, [4 * SIDE, 4 * PAIRS, 8 * PAIRS])
                 };
                 let from = if begins { std::ptr::null() } else { sums };
-                if self.scheme == Scheme::One {
-                    let (a, b) = (a.tile(i, tiles[0]), b.tile(j, tiles[1]));
-                    let square = Square { a, b, steps: step.1, sums: from, to, strides };
-                    // SAFETY: panels were packed in whole tiles; the sums have room for whole squares;
-                    // C is written directly only where it has all elements of the tiles.
-                    unsafe { self.tiles.sum(&square, tiles) };
-                } else {
-                    // SAFETY: parts are packed with guards.
-                    let panels = unsafe { [a.guarded(i), b.guarded(j)] };
-                    // In turns: the tiles store one square while the one before is added.
-                    let to = if begins {
-                        sums
-                    } else {
-                        self.sums.wrapping_add((j * row.1 + i) % SPARE * SQUARE)
-                    };
-                    self.sum_parts(panels, step.1, to);
-                    if !begins {
-                        self.add(behind.replace(AddSquare { more: to, to: sums }));
-                    }
-                    if j + 1 < col.1 {
-                        self.fetch(&b, j + 1, [i, row.1], step.1);
-                    }
-                    if ends {
-                        self.add(behind.take());
-                    }
-                }
+                let (a, b) = (a.tile(i, tiles[0]), b.tile(j, tiles[1]));
+                let square = Square { a, b, steps: step.1, sums: from, to, strides };
+                // SAFETY: panels were packed in whole tiles; the sums have room for whole squares;
+                // C is written directly only where it has all elements of the tiles.
+                unsafe { self.tiles.sum(&square, tiles) };
                 if ends {
                     self.end((!direct).then_some(sums), at, shape);
                 }
             }
         }
-        self.add(behind);
     }
 
     /// What comes after the last block of k: `sums` go to C, if they are not there, and are measured.
-    fn end(&self, sums: Option<*mut f32>, at: [usize; 2], shape: [usize; 2]) {
+    pub(super) fn end(&self, sums: Option<*mut f32>, at: [usize; 2], shape: [usize; 2]) {
         if let Some(sums) = sums {
             self.finish(sums, at, shape);
         }
@@ -219,36 +198,6 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
         let origin = self.region.origin;
         let c = Operand { start: c.at(at[0], at[1]), ..c };
         store.measure(self.simd, c, [origin[0] + at[0], origin[1] + at[1]], shape);
-    }
-
-    /// Sums products of parts over a block.
-    fn sum_parts(&self, [a, b]: [Guarded<'_>; 2], steps: usize, to: *mut f32) {
-        let strides = [4 * SIDE, 4 * PAIRS, 8 * PAIRS];
-        let square = Square { a: a.tiles, b: b.tiles, steps, sums: std::ptr::null(), to, strides };
-        let turned = self.region.problem.store.turned;
-        // SAFETY: panels of parts are packed in pairs of whole tiles, and the sums are whole squares.
-        unsafe { self.tiles.sum_parts(self.scheme, turned, &square) };
-        if !a.guard.allows_all(b.guard) {
-            self.simd.call(Repair { scheme: self.scheme, a, b, steps, sums: to });
-        }
-    }
-
-    /// Adds a square of sums of a block to those of the blocks before.
-    #[inline(always)]
-    fn add(&self, square: Option<AddSquare>) {
-        if let Some(square) = square {
-            self.simd.call(square);
-        }
-    }
-
-    /// Asks for piece `i` of so many of a panel that comes next.
-    #[inline(always)]
-    fn fetch(&self, panels: &Panels, panel: usize, [i, pieces]: [usize; 2], steps: usize) {
-        let lines = steps * self.scheme.pairs() / LINE_PAIRS;
-        let start = panels.tile(panel, ABREAST);
-        for line in i * lines / pieces..(i + 1) * lines / pieces {
-            self.amx.vectors().prefetch_behind(start.wrapping_add(line * LINE_PAIRS));
-        }
     }
 
     /// Makes of finished sums the part of C that starts at row and column `at` of the region.

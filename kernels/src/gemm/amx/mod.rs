@@ -10,13 +10,14 @@
 //!
 //! A sum goes on in the tile from block to block of k: what was stored is loaded as it was, so the
 //! bits of a result depend on k alone, whatever the block sizes. Bias, activation, the factors and C
-//! itself come when a sum is done.
+//! itself come when a sum is done. Numbers that are sums of parts have other inner loops ([`parts`]).
 
 mod finish;
 mod guard;
 mod loops;
 mod operand;
 mod pack;
+mod parts;
 mod room;
 mod split;
 mod tile;
@@ -24,7 +25,7 @@ mod tile_split;
 
 use guard::GUARD;
 use loops::Loops;
-use operand::{Scheme, Tiled};
+use operand::{MOST_STEPS, Scheme, Tiled};
 use pack::PackPanels;
 use room::{Room, panel_of};
 use split::pack_split;
@@ -79,20 +80,20 @@ pub(super) fn packed_layout<E: Tiled>(
     let panels = lanes.div_ceil(LANES);
     // Guards are no more than tiles.
     layout[0].checked_mul(panels)?.checked_mul(4 * LANES * size_of::<f32>())?;
-    let pairs = panels * panel_of(scheme, layout[0] / STEPS, depth(scheme, layout[0] / STEPS));
+    let pairs = panels * panel_of(scheme, layout[0] / STEPS, depth(layout[0] / STEPS));
     Some((layout, pairs.checked_mul(size_of::<u32>())?.div_ceil(size_of::<E>())))
 }
 
 /// Steps of 32 in a block of k where parts are summed: those of `all`, cut evenly.
-fn depth(scheme: Scheme, all: usize) -> usize {
-    all.div_ceil(all.div_ceil(scheme.most_steps()).max(1))
+fn depth(all: usize) -> usize {
+    all.div_ceil(all.div_ceil(MOST_STEPS).max(1))
 }
 
 /// Packs a whole operand.
 pub(super) fn pack<E: Tiled>(amx: Amx, precision: Precision, work: PackWhole<E>) {
     let PackWhole { side, from, shape: [k, lanes], layout: [steps, _], to } = work;
     let (from, to, scheme) = (from.t(), to.cast(), E::scheme(precision));
-    let (all, most) = (steps / STEPS, depth(scheme, steps / STEPS));
+    let (all, most) = (steps / STEPS, depth(steps / STEPS));
     let stride = panel_of(scheme, all, most);
     let empty = (all == 0).then_some((0, 0));
     let whole = if scheme == Scheme::One { all.max(1) } else { most.max(1) };
@@ -113,17 +114,23 @@ pub(super) fn pack<E: Tiled>(amx: Amx, precision: Precision, work: PackWhole<E>)
     }
 }
 
-/// The transposed product where a single row meets a B whose columns are contiguous: as the left
+/// Steps that earn back what storing a tile of the transposed C costs.
+const LONG: usize = 8 * STEPS;
+
+/// The transposed product where a few rows meet a B whose columns are contiguous: as the left
 /// operand it is packed by copying, as the right one by turning every tile. The sums are the same. With
-/// more rows, storing the transposed C would cost what is won.
+/// more rows, or few steps, storing the transposed C would cost what is won.
 fn turned<E: Tiled>(work: Multiply<'_, E>) -> Multiply<'_, E> {
-    let Problem { b, shape: [rows, cols, _], .. } = work.problem;
-    if work.prepacked != [None; 2] || rows != 1 || cols <= LANES || b.strides[0] != 1 {
+    let Problem { b, shape: [rows, cols, k], .. } = work.problem;
+    let few = rows == 1 || (rows <= SIDE && k >= LONG);
+    if work.prepacked != [None; 2] || !few || cols <= LANES || b.strides[0] != 1 {
         return work;
     }
     let mut problem = work.problem.t();
-    // The stride of a single column means nothing.
-    problem.c.strides[1] = 1;
+    if rows == 1 {
+        // The stride of a single column means nothing.
+        problem.c.strides[1] = 1;
+    }
     Multiply { problem, ..work }
 }
 
@@ -143,22 +150,14 @@ fn grain<E: Tiled>(region: &Region<'_, E>) -> usize {
 fn packing<E: Tiled>(work: &Multiply<'_, E>) -> Packing {
     let [rows, cols, k] = work.problem.shape;
     let scheme = E::scheme(work.precision);
-    let parts = scheme != Scheme::One;
     let wanted = match (work.forced, work.prepacked[1]) {
-        (Some(forced), _) if parts => {
-            Blocking { kc: forced.kc.min(scheme.most_steps() * STEPS), ..forced }
-        }
-        _ if parts => Blocking::of_parts(caches()),
+        _ if scheme != Scheme::One => blocking_of_parts(work, scheme),
         (Some(forced), _) => forced,
         // B is used once: its rows are read as far as the sums reach.
         (None, None) if rows <= LANES => Blocking::of_tiles(caches()).wide(cols),
         _ => Blocking::of_tiles(caches()),
     };
-    let Blocking { mut kc, mc, nc } = wanted.fitted(k);
-    if parts && (work.forced.is_none() || work.prepacked != [None; 2]) {
-        // It decides which sums are rounded, and where the guards of packed panels lie.
-        kc = depth(scheme, k.div_ceil(STEPS)).max(1) * STEPS;
-    }
+    let Blocking { kc, mc, nc } = wanted.fitted(k);
     let blocking = Blocking {
         kc: kc.next_multiple_of(STEPS),
         mc: mc.next_multiple_of(LANES),
@@ -168,6 +167,17 @@ fn packing<E: Tiled>(work: &Multiply<'_, E>) -> Packing {
         .prepacked
         .map(|packed| packed.map_or(Source::Pack, |[steps, _]| Source::Prepacked(steps)));
     Packing { method: Method::Tiles, blocking, a, b }
+}
+
+/// Block sizes where parts are summed. Steps decide which sums are rounded, and where the guards of packed
+/// panels lie.
+fn blocking_of_parts<E: Tiled>(work: &Multiply<'_, E>, scheme: Scheme) -> Blocking {
+    let kc = depth(work.problem.shape[2].div_ceil(STEPS)).max(1) * STEPS;
+    match work.forced {
+        None => Blocking::of_parts(caches(), kc, scheme.parts()),
+        Some(forced) if work.prepacked != [None; 2] => Blocking { kc, ..forced },
+        Some(forced) => Blocking { kc: forced.kc.min(MOST_STEPS * STEPS), ..forced },
+    }
 }
 
 /// A rectangle of C on one thread.
@@ -189,7 +199,11 @@ impl<E: Tiled> Kernel<f32> for Rectangle<'_, E> {
             let tiles = Tiles::configure(amx);
             let packed = [scratch, scratch.wrapping_add(room.a)].map(<*mut f32>::cast);
             let sums = scratch.wrapping_add(room.a + room.b);
-            Loops { amx, simd, tiles, scheme, region, room, packed, sums }.blocks();
+            let loops = Loops { amx, simd, tiles, scheme, region, room, packed, sums };
+            if scheme != Scheme::One {
+                loops.clear_idle();
+            }
+            loops.blocks();
         });
     }
 }

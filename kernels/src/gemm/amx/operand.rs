@@ -12,8 +12,9 @@ use crate::simd::{Avx512, Half, Simd};
 /// A vector beside the tiles.
 pub(in super::super) type Vector = <Avx512 as Simd<f32>>::V;
 
-/// The most steps of 32 in a block of k of any scheme with parts.
-pub(super) const MOST_STEPS: usize = 8;
+/// The most steps of 32 in a block of k of parts, where sums of blocks are added: a panel of six products then
+/// takes 72 KiB of the second level. It decides bits, so the caches do not decide it.
+pub(super) const MOST_STEPS: usize = 12;
 
 /// How tiles of bf16 multiply an element type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +35,6 @@ impl Scheme {
             Self::Three => 2,
             Self::Six => 3,
         }
-    }
-
-    /// Steps of 32 in a block of k, where sums of blocks are added: a panel of so many stays in a first-level
-    /// cache of 48 KiB. It decides bits, so the caches do not decide it.
-    pub(super) fn most_steps(self) -> usize {
-        if self == Self::Six { 5 } else { MOST_STEPS }
     }
 
     /// Pairs of bf16 of one step in a whole panel.

@@ -4,8 +4,8 @@ use super::super::blocking::Blocking;
 use super::super::plan::Source;
 use super::super::region::Region;
 use super::guard::GUARD;
-use super::loops::SPARE;
 use super::operand::{Scheme, Tiled};
+use super::parts::SPARE;
 use super::tile::{LANES, SQUARE, STEPS};
 
 /// Bytes of an operand that is packed as a whole because several blocks use it. A larger one is
@@ -17,7 +17,8 @@ pub(super) struct Room {
     /// Panels of A, panels of B, steps: of the region, and of a block.
     pub(super) region: [usize; 3],
     pub(super) block: [usize; 3],
-    /// Whether all steps of the rows of a block, and all of B, are kept packed.
+    /// Whether all steps of the rows of a block, and all of B, are kept packed. Of A in parts a single panel is,
+    /// otherwise.
     pub(super) whole: [bool; 2],
     /// Pairs of A and B, and sums.
     pub(super) a: usize,
@@ -40,15 +41,20 @@ impl Room {
         let fits = |pairs: usize| pairs <= KEPT_BYTES / size_of::<u32>();
         let (a, b) = (pairs(block[0], all[2]), pairs(all[1], all[2]));
         let whole = [block[1] < all[1] && fits(a), block[0] < all[0] && fits(b)];
+        let parts = scheme != Scheme::One;
         let room = |i: usize, source, all| match (source, whole[i]) {
             (Source::Prepacked(_), _) => 0,
             (_, true) => all,
+            _ if parts && i == 0 => pairs(1, block[2]),
             _ => pairs(block[i], block[2]),
         };
+        let squares = if block[2] < all[2] { block[0] * block[1] } else { 0 };
+        // Sums of tiles that are not of parts go on where they are, or need one square.
+        let squares = if parts { SPARE + squares } else { squares.max(1) };
         Self {
             a: room(0, region.packing.a, a),
             b: room(1, region.packing.b, b),
-            sums: if block[2] < all[2] { (SPARE + block[0] * block[1]) * SQUARE } else { SQUARE },
+            sums: squares * SQUARE,
             region: all,
             block,
             whole,

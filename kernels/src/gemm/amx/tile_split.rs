@@ -1,56 +1,76 @@
 //! The kernels that sum products of parts: 32 x 32 sums, two tiles of every part of A and of B at each
 //! step, in an order in which each product shares an operand with the one before it.
+//!
+//! Tiles leave the vectors idle, and vectors between their instructions cost them nothing: so the sums of
+//! the square before are added to those of earlier blocks meanwhile, and what comes next is fetched.
 
 use std::arch::asm;
 
+use super::guard::AddSquare;
 use super::operand::Scheme;
-use super::tile::{LINE, Square, Tiles};
+use super::tile::{LINE, Tiles};
 
-/// Loads the two tiles of a part of A (which passes by), of B or of both from these bytes on, and
-/// multiplies them with what is there of the other.
+/// Loads the two tiles of a part of A, of B or of both from these bytes on, and multiplies them with what
+/// is there of the other. The first parts are needed once more and may stay in the first level, the others pass by.
 macro_rules! load {
-    (a $at:literal, $next:literal) => {
+    (a $hint:literal $at:literal, $next:literal) => {
         concat!(
-            "tileloaddt1 tmm4, [{a} + {line}*1 + ",
+            "tileload",
+            $hint,
+            " tmm4, [{a} + {line}*1 + ",
             $at,
             "]\n",
             "tdpbf16ps tmm0, tmm4, tmm6\n",
             "tdpbf16ps tmm1, tmm4, tmm7\n",
-            "tileloaddt1 tmm5, [{a} + {line}*1 + ",
+            "tileload",
+            $hint,
+            " tmm5, [{a} + {line}*1 + ",
             $next,
             "]\n",
             "tdpbf16ps tmm2, tmm5, tmm6\n",
             "tdpbf16ps tmm3, tmm5, tmm7\n",
         )
     };
-    (b $at:literal, $next:literal) => {
+    (b $hint:literal $at:literal, $next:literal) => {
         concat!(
-            "tileloadd tmm6, [{b} + {line}*1 + ",
+            "tileload",
+            $hint,
+            " tmm6, [{b} + {line}*1 + ",
             $at,
             "]\n",
             "tdpbf16ps tmm0, tmm4, tmm6\n",
             "tdpbf16ps tmm2, tmm5, tmm6\n",
-            "tileloadd tmm7, [{b} + {line}*1 + ",
+            "tileload",
+            $hint,
+            " tmm7, [{b} + {line}*1 + ",
             $next,
             "]\n",
             "tdpbf16ps tmm1, tmm4, tmm7\n",
             "tdpbf16ps tmm3, tmm5, tmm7\n",
         )
     };
-    (both $a:literal, $a_next:literal; $b:literal, $b_next:literal) => {
+    (both $a_hint:literal $a:literal, $a_next:literal; $b_hint:literal $b:literal, $b_next:literal) => {
         concat!(
-            "tileloaddt1 tmm4, [{a} + {line}*1 + ",
+            "tileload",
+            $a_hint,
+            " tmm4, [{a} + {line}*1 + ",
             $a,
             "]\n",
-            "tileloadd tmm6, [{b} + {line}*1 + ",
+            "tileload",
+            $b_hint,
+            " tmm6, [{b} + {line}*1 + ",
             $b,
             "]\n",
             "tdpbf16ps tmm0, tmm4, tmm6\n",
-            "tileloadd tmm7, [{b} + {line}*1 + ",
+            "tileload",
+            $b_hint,
+            " tmm7, [{b} + {line}*1 + ",
             $b_next,
             "]\n",
             "tdpbf16ps tmm1, tmm4, tmm7\n",
-            "tileloaddt1 tmm5, [{a} + {line}*1 + ",
+            "tileload",
+            $a_hint,
+            " tmm5, [{a} + {line}*1 + ",
             $a_next,
             "]\n",
             "tdpbf16ps tmm2, tmm5, tmm6\n",
@@ -59,113 +79,253 @@ macro_rules! load {
     };
 }
 
-/// From the first step on.
-macro_rules! begin {
-    () => {
-        "mov {a}, {first_a}\nmov {b}, {first_b}\nmov {steps}, {count}"
+/// Adds a line of sums that starts after so many bytes, and fetches a line of what comes next.
+macro_rules! beside {
+    ($at:literal) => {
+        concat!(
+            "vmovups zmm16, [{more} + ",
+            $at,
+            "]\n",
+            "prefetcht1 [{ahead} + ",
+            $at,
+            "]\n",
+            "vaddps zmm16, zmm16, [{sums} + ",
+            $at,
+            "]\n",
+            "vmovups [{sums} + ",
+            $at,
+            "], zmm16\n",
+        )
     };
 }
 
-/// The next step, whose parts come after so many bytes, if there is one.
-macro_rules! next {
-    ($bytes:literal, $to:literal) => {
-        concat!("add {a}, ", $bytes, "\nadd {b}, ", $bytes, "\ndec {steps}\njnz ", $to)
+/// After four lines: on to the next ones, of the idle square where those of the sums are done.
+macro_rules! advance {
+    () => {
+        concat!(
+            "prefetcht1 [{after}]\n",
+            "prefetcht1 [{after} + 64]\n",
+            "add {more}, 256\nadd {sums}, 256\nadd {ahead}, 256\nadd {after}, 128\n",
+            "dec {left}\ncmovz {more}, {idle}\ncmovz {sums}, {idle}\n",
+        )
     };
 }
 
 macro_rules! kernel {
-    ($square:expr, $($line:expr),+) => {
+    ($work:expr, $meanwhile:expr, $($line:expr),+) => {{
+        let Meanwhile { add, idle, ahead: [ahead, after] } = $meanwhile;
+        let AddSquare { mut more, to: mut sums, mut left } = add;
         asm!(
             "tilezero tmm0",
             "tilezero tmm1",
             "tilezero tmm2",
             "tilezero tmm3",
-            begin!(),
+            "mov {steps}, {count}",
             "test {steps}, {steps}",
             "jz 4f",
             $($line,)+
             "4:",
-            "tilestored [{to} + {stride}*1], tmm0",
-            "tilestored [{below} + {stride}*1], tmm2",
-            "add {to}, {beside}",
-            "add {below}, {beside}",
-            "tilestored [{to} + {stride}*1], tmm1",
-            "tilestored [{below} + {stride}*1], tmm3",
-            first_a = in(reg) $square.a,
-            first_b = in(reg) $square.b,
-            count = in(reg) $square.steps,
-            a = out(reg) _,
-            b = out(reg) _,
+            "tilestored [{to} + {line}*1], tmm0",
+            "tilestored [{to} + {line}*1 + 1024], tmm1",
+            "tilestored [{to} + {line}*1 + 2048], tmm2",
+            "tilestored [{to} + {line}*1 + 3072], tmm3",
+            a = inout(reg) $work.a => _,
+            b = inout(reg) $work.b => _,
+            count = in(reg) $work.steps,
             steps = out(reg) _,
             line = in(reg) LINE,
-            to = inout(reg) $square.to => _,
-            below = inout(reg) $square.to.wrapping_byte_add($square.strides[2]) => _,
-            stride = in(reg) $square.strides[0],
-            beside = in(reg) $square.strides[1],
+            to = in(reg) $work.to,
+            more = inout(reg) more,
+            sums = inout(reg) sums,
+            left = inout(reg) left,
+            idle = in(reg) idle,
+            ahead = inout(reg) ahead => _,
+            after = inout(reg) after => _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _, out("zmm16") _,
             options(nostack),
+        );
+        AddSquare { more, to: sums, left }
+    }};
+}
+
+/// All steps from the first to the last of parts that take so many bytes.
+macro_rules! up {
+    ($bytes:literal, $($line:expr),+) => {
+        concat!(
+            "2:\n", $($line,)+
+            "add {a}, ", $bytes, "\nadd {b}, ", $bytes, "\ndec {steps}\njnz 2b"
         )
     };
 }
 
-/// The same for parts in which a step takes so many bytes: the first lines sum some products over all
-/// steps, and those after `then`, if there are any, others.
-macro_rules! steps {
-    ($square:expr, $bytes:literal, $($line:expr),+) => {
-        kernel!($square, "2:", $($line,)+ next!($bytes, "2b"))
-    };
-    ($square:expr, $bytes:literal, $($line:expr),+; then $($later:expr),+) => {
-        kernel!(
-            $square, "2:", $($line,)+ next!($bytes, "2b"),
-            begin!(), "3:", $($later,)+ next!($bytes, "3b")
+/// And back: what was read last may still be near.
+macro_rules! down {
+    ($bytes:literal, $($line:expr),+) => {
+        concat!(
+            "mov {steps}, {count}\n3:\n",
+            "sub {a}, ", $bytes, "\nsub {b}, ", $bytes, "\n", $($line,)+
+            "dec {steps}\njnz 3b"
         )
     };
+}
+
+/// Panels of parts, and where their products go.
+pub(super) struct Parts {
+    /// Packed tiles of A and B.
+    pub(super) a: *const u32,
+    pub(super) b: *const u32,
+    /// Number of steps.
+    pub(super) steps: usize,
+    /// Where the four tiles of sums go, one after the other.
+    pub(super) to: *mut f32,
+}
+
+/// What happens beside the products: four lines of sums are added twice for each step, and eight and four
+/// that come next are fetched into the second level, whether they exist or not.
+pub(super) struct Meanwhile {
+    pub(super) add: AddSquare,
+    /// Zeros, which are added to themselves when nothing is left: four lines for two of each step.
+    pub(super) idle: *mut f32,
+    pub(super) ahead: [*const u32; 2],
 }
 
 impl Tiles {
-    /// Sums `square`, four whole tiles of products of parts, beginning with zeros. Of six products the five
+    /// Sums four whole tiles of products of parts, beginning with zeros, and tells what is left to be added of
+    /// the square before. Of six products the five
     /// small ones are summed over all steps before the first of the large ones comes. Of a transposed
     /// product, which is `turned`, those come first that come first of the product.
     ///
     /// # Safety
-    /// Its addresses must be readable, and writable where the sums go, over all steps of all parts.
-    pub(super) unsafe fn sum_parts(&self, scheme: Scheme, turned: bool, square: &Square) {
+    /// Addresses must be readable, and writable where sums go, over all steps of all parts.
+    pub(super) unsafe fn sum_parts(
+        &self,
+        (scheme, turned): (Scheme, bool),
+        work: &Parts,
+        meanwhile: Meanwhile,
+    ) -> AddSquare {
         // SAFETY: a value of this type says that tiles exist and are configured on this thread; the
         // caller vouches for the addresses.
         unsafe {
-            match (scheme, turned) {
-                (Scheme::Six, false) => steps!(
-                    square, 6144,
-                    load!(both 0, 1024; 4096, 5120),
-                    load!(b 2048, 3072),
-                    load!(a 2048, 3072),
-                    load!(b 0, 1024),
-                    load!(a 4096, 5120);
-                    then load!(both 0, 1024; 0, 1024)
+            if scheme == Scheme::Six {
+                Self::sum_six(turned, work, meanwhile)
+            } else {
+                Self::sum_three(turned, work, meanwhile)
+            }
+        }
+    }
+
+    /// Six products.
+    ///
+    /// # Safety
+    /// As of `sum_parts`, on a thread whose tiles are configured.
+    unsafe fn sum_six(turned: bool, work: &Parts, meanwhile: Meanwhile) -> AddSquare {
+        // SAFETY: tiles are configured, and the caller vouches for the addresses.
+        unsafe {
+            match turned {
+                false => kernel!(
+                    work,
+                    meanwhile,
+                    up!(
+                        6144,
+                        load!(both "d" 0, 1024; "dt1" 4096, 5120),
+                        beside!(0),
+                        load!(b "dt1" 2048, 3072),
+                        beside!(64),
+                        load!(a "dt1" 2048, 3072),
+                        beside!(128),
+                        load!(b "d" 0, 1024),
+                        beside!(192),
+                        load!(a "dt1" 4096, 5120),
+                        advance!()
+                    ),
+                    down!(
+                        6144,
+                        beside!(0),
+                        beside!(64),
+                        load!(both "d" 0, 1024; "d" 0, 1024),
+                        beside!(128),
+                        beside!(192),
+                        advance!()
+                    )
                 ),
-                (Scheme::Six, true) => steps!(
-                    square, 6144,
-                    load!(both 4096, 5120; 0, 1024),
-                    load!(a 2048, 3072),
-                    load!(b 2048, 3072),
-                    load!(a 0, 1024),
-                    load!(b 4096, 5120);
-                    then load!(both 0, 1024; 0, 1024)
+                true => kernel!(
+                    work,
+                    meanwhile,
+                    up!(
+                        6144,
+                        load!(both "dt1" 4096, 5120; "d" 0, 1024),
+                        beside!(0),
+                        load!(a "dt1" 2048, 3072),
+                        beside!(64),
+                        load!(b "dt1" 2048, 3072),
+                        beside!(128),
+                        load!(a "d" 0, 1024),
+                        beside!(192),
+                        load!(b "dt1" 4096, 5120),
+                        advance!()
+                    ),
+                    down!(
+                        6144,
+                        beside!(0),
+                        beside!(64),
+                        load!(both "d" 0, 1024; "d" 0, 1024),
+                        beside!(128),
+                        beside!(192),
+                        advance!()
+                    )
                 ),
-                (Scheme::Three | Scheme::One, false) => steps!(
-                    square,
-                    4096,
-                    load!(both 0, 1024; 2048, 3072),
-                    load!(b 0, 1024),
-                    load!(a 2048, 3072)
+            }
+        }
+    }
+
+    /// Three products.
+    ///
+    /// # Safety
+    /// As of `sum_parts`, on a thread whose tiles are configured.
+    unsafe fn sum_three(turned: bool, work: &Parts, meanwhile: Meanwhile) -> AddSquare {
+        // SAFETY: tiles are configured, and the caller vouches for the addresses.
+        unsafe {
+            match turned {
+                false => kernel!(
+                    work,
+                    meanwhile,
+                    up!(
+                        4096,
+                        beside!(0),
+                        beside!(64),
+                        load!(both "d" 0, 1024; "dt1" 2048, 3072),
+                        beside!(128),
+                        beside!(192),
+                        advance!(),
+                        load!(b "d" 0, 1024),
+                        beside!(0),
+                        beside!(64),
+                        load!(a "dt1" 2048, 3072),
+                        beside!(128),
+                        beside!(192),
+                        advance!()
+                    )
                 ),
-                (Scheme::Three | Scheme::One, true) => steps!(
-                    square,
-                    4096,
-                    load!(both 2048, 3072; 0, 1024),
-                    load!(a 0, 1024),
-                    load!(b 2048, 3072)
+                true => kernel!(
+                    work,
+                    meanwhile,
+                    up!(
+                        4096,
+                        beside!(0),
+                        beside!(64),
+                        load!(both "dt1" 2048, 3072; "d" 0, 1024),
+                        beside!(128),
+                        beside!(192),
+                        advance!(),
+                        load!(a "d" 0, 1024),
+                        beside!(0),
+                        beside!(64),
+                        load!(b "dt1" 2048, 3072),
+                        beside!(128),
+                        beside!(192),
+                        advance!()
+                    )
                 ),
             }
         }

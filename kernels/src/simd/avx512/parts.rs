@@ -38,12 +38,6 @@ impl Avx512 {
         })
     }
 
-    /// Asks for a cache line, into the second level.
-    #[inline(always)]
-    pub(crate) fn prefetch_behind<T>(self, from: *const T) {
-        registers!(_mm_prefetch::<_MM_HINT_T1>(from.cast()));
-    }
-
     /// 16 halves from `from` on, exactly.
     ///
     /// # Safety
