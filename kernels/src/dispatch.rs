@@ -58,7 +58,7 @@ impl Amx {
     /// The proof, if CPU and operating system grant it.
     fn detect() -> Option<Self> {
         let vectors = Avx512::detect()?;
-        (cpu_has_bf16_tiles() && system_saves_tiles() && system_permits_tiles())
+        has_bf16_tiles(cpu_features(), enabled_states, system_permits_tiles)
             .then_some(Self { vectors })
     }
 }
@@ -192,29 +192,54 @@ fn capped(cap: Option<&std::ffi::OsStr>) -> Result<Vec<Isa>> {
         None => ISA_NAMES.len() - 1,
         Some(name) => rank(&name.to_string_lossy(), MAX_ISA_VARIABLE)?,
     };
-    Ok(DETECTIONS[..=highest].iter().map_while(|detect| detect()).collect())
+    Ok(detected(&DETECTIONS[..=highest]))
 }
 
-/// The feature bits AMX-TILE and AMX-BF16.
+/// What is there, up to the first that is missing.
+fn detected(detections: &[fn() -> Option<Isa>]) -> Vec<Isa> {
+    detections.iter().map_while(|detect| detect()).collect()
+}
+
+/// The feature bits AMX-BF16 and AMX-TILE in EDX of leaf 7.
 #[cfg(target_arch = "x86_64")]
-fn cpu_has_bf16_tiles() -> bool {
+const BF16_TILES: u32 = 1 << 22 | 1 << 24;
+
+/// The states of tiles in XCR0: their configuration and their data.
+#[cfg(target_arch = "x86_64")]
+const TILE_STATES: u64 = 3 << 17;
+
+/// Whether the CPU has tiles of bf16, the operating system saves them with a thread's state, and this process
+/// may use them; each is asked only where those before it agree.
+#[cfg(target_arch = "x86_64")]
+fn has_bf16_tiles(
+    features: Option<u32>,
+    enabled: impl FnOnce() -> Option<u64>,
+    permitted: impl FnOnce() -> bool,
+) -> bool {
+    features.is_some_and(|bits| bits & BF16_TILES == BF16_TILES)
+        && enabled().is_some_and(|states| states & TILE_STATES == TILE_STATES)
+        && permitted()
+}
+
+/// EDX of leaf 7, if there is such a leaf.
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> Option<u32> {
     use std::arch::x86_64::__cpuid_count;
-    let (bf16, tile) = (1 << 22, 1 << 24);
-    __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).edx & (bf16 | tile) == bf16 | tile
+    (__cpuid_count(0, 0).eax >= 7).then(|| __cpuid_count(7, 0).edx)
 }
 
-/// Whether the operating system saves the tiles' configuration and data with a thread's state.
+/// XCR0: the states that the operating system saves, if it saves any.
 #[cfg(target_arch = "x86_64")]
-fn system_saves_tiles() -> bool {
+fn enabled_states() -> Option<u64> {
     use std::arch::x86_64::{__cpuid_count, _xgetbv};
     #[target_feature(enable = "xsave")]
-    fn enabled_states() -> u64 {
+    fn register() -> u64 {
         // SAFETY: register 0 exists wherever XGETBV does.
         unsafe { _xgetbv(0) }
     }
     let os_uses_xsave = __cpuid_count(1, 0).ecx >> 27 & 1 == 1;
     // SAFETY: the bit says that the operating system has enabled XSAVE and XGETBV with it.
-    os_uses_xsave && unsafe { enabled_states() } >> 17 & 3 == 3
+    os_uses_xsave.then(|| unsafe { register() })
 }
 
 /// Asks the kernel for the tiles, whose state is large: without this the first tile instruction
@@ -306,6 +331,31 @@ mod tests {
         let all = capped(None).unwrap();
         let one = capped(Some("portable".as_ref())).unwrap();
         assert_eq!(one, &all[..1]);
+    }
+
+    fn not_to_be_asked<T>() -> T {
+        panic!("asked although something is missing")
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn tiles_need_both_features_both_states_and_permission() {
+        for features in [None, Some(0), Some(1 << 22), Some(1 << 24), Some(!BF16_TILES)] {
+            assert!(!has_bf16_tiles(features, not_to_be_asked, not_to_be_asked));
+        }
+        for states in [None, Some(0), Some(1 << 17), Some(1 << 18), Some(!TILE_STATES)] {
+            assert!(!has_bf16_tiles(Some(u32::MAX), || states, not_to_be_asked));
+        }
+        assert!(!has_bf16_tiles(Some(BF16_TILES), || Some(TILE_STATES), || false));
+        assert!(has_bf16_tiles(Some(BF16_TILES), || Some(TILE_STATES), || true));
+    }
+
+    /// Products of halves then run on vectors, which other tests see to.
+    #[test]
+    fn what_is_missing_ends_the_list_and_nothing_behind_it_is_asked() {
+        let there = || Some(Isa::Portable(Portable::detect()));
+        let list = detected(&[there, there, || None, not_to_be_asked]);
+        assert_eq!(list, [there().unwrap(); 2]);
     }
 
     #[test]
