@@ -202,6 +202,9 @@ impl Options {
         );
         let clock = Clock::of(self.threads);
         for case in cases {
+            // Products at a precision of their own have a path that other operations of `f32` have not.
+            let paths = (case.paths)().map_err(|error| error.to_string())?;
+            let isa = paths.last().copied().unwrap_or(isa);
             let here = candidates(&case, isa, self.threads, self.paths);
             watch.probe();
             let mut work = || contest::hold(&case, &here, &mut workers, self.effort(), clock);
