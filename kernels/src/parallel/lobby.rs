@@ -15,8 +15,8 @@ use rayon::Yield;
 
 use super::gate::Gate;
 
-/// How long a thread stays, in nanoseconds: longer than what lies between two operations of a training step, short beside
-/// what the operating system takes for granted.
+/// How long a thread stays, in nanoseconds: longer than what lies between two operations of a training step,
+/// short beside what anybody would notice.
 const STAY: u64 = 200_000;
 
 /// How long it stays in all before it goes back to the pool once, in nanoseconds: what lies below on its stack
