@@ -76,6 +76,7 @@ impl Isa {
     ///
     /// # Errors
     /// If `TILEWISE_MAX_ISA` holds an unknown name.
+    #[inline]
     pub fn best_for_halves() -> Result<Self> {
         Ok(*available_for_halves()?.last().expect("the portable path is always there"))
     }
@@ -88,6 +89,17 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Amx(amx) => Self::Avx512(amx.vectors),
+            other => other,
+        }
+    }
+
+    /// The path for runs of so many bytes, one of each at a time: where half a vector holds one, its other
+    /// half would only reach into the next cache line. Each lane computes the same on both.
+    #[inline(always)]
+    pub(crate) fn for_runs_of(self, bytes: usize) -> Self {
+        match self.without_tiles() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(vectors) if bytes <= 32 => Self::Avx2(Avx2::of(vectors)),
             other => other,
         }
     }
@@ -153,8 +165,19 @@ pub fn available() -> Result<&'static [Isa]> {
 ///
 /// # Errors
 /// If `TILEWISE_MAX_ISA` holds an unknown name.
+#[inline]
 pub fn available_for_halves() -> Result<&'static [Isa]> {
-    static AVAILABLE: OnceLock<Result<Vec<Isa>>> = OnceLock::new();
+    match AVAILABLE.get() {
+        Some(Ok(list)) => Ok(list),
+        _ => find_available(),
+    }
+}
+
+static AVAILABLE: OnceLock<Result<Vec<Isa>>> = OnceLock::new();
+
+/// The same where it is not known yet, or an error: apart, so that a small product does not carry it.
+#[cold]
+fn find_available() -> Result<&'static [Isa]> {
     match AVAILABLE.get_or_init(|| capped(std::env::var_os(MAX_ISA_VARIABLE).as_deref())) {
         Ok(list) => Ok(list),
         Err(error) => Err(error.clone()),

@@ -11,6 +11,7 @@ mod gate;
 mod lobby;
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use fold::{Fold, fold};
@@ -76,8 +77,18 @@ impl Par {
 
     /// Runs `body(0)`, `body(1)`, … `body(count - 1)`, of which one task should have `grain`.
     pub(crate) fn for_each(self, count: usize, grain: usize, body: &(impl Fn(usize) + Sync)) {
+        self.for_each_run(count, grain, &|run| run.for_each(body));
+    }
+
+    /// The same in runs of neighbours.
+    pub(crate) fn for_each_run(
+        self,
+        count: usize,
+        grain: usize,
+        body: &(impl Fn(Range<usize>) + Sync),
+    ) {
         self.divide(Indices { first: 0, count }, grain, &|piece: Indices| {
-            (piece.first..piece.first + piece.count).for_each(body);
+            body(piece.first..piece.first + piece.count);
         });
     }
 }

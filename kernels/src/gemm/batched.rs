@@ -4,7 +4,9 @@
 //! matrix does not feel the others beside it. Threads get whole products; few large ones are computed
 //! one after the other instead, each on all threads.
 
-use super::narrow::Narrow;
+use std::ops::Range;
+
+use super::narrow::{Narrow, Narrows};
 use super::packed::Factor;
 use super::plan::GRAIN;
 use super::{Element, Gemm, Operand, SumsTo};
@@ -80,10 +82,10 @@ impl<T: Float, E: SumsTo<T>> BatchedGemm<'_, T, E> {
         let tasks = exec.threads().tasks(count.saturating_mul(work), GRAIN);
         if tasks > *count {
             // Too few to keep all threads busy with whole ones.
-            (0..*count).for_each(|i| products.run(i, exec.threads()));
+            (0..*count).for_each(|i| products.run(i..i + 1, exec.threads()));
         } else {
             let grain = GRAIN.div_ceil(work);
-            exec.threads().for_each(*count, grain, &|i| products.run(i, Par::Serial));
+            exec.threads().for_each_run(*count, grain, &|run| products.run(run, Par::Serial));
         }
         Ok(())
     }
@@ -105,22 +107,28 @@ struct Products<'a, 'b, T, E> {
 unsafe impl<T: Float, E: Element> Sync for Products<'_, '_, T, E> {}
 
 impl<T: Float, E: SumsTo<T>> Products<'_, '_, T, E> {
-    /// Product `i`, which nobody else runs.
+    /// Some products, which nobody else runs.
     #[inline]
-    fn run(&self, i: usize, par: Par) {
-        let BatchedGemm { one, strides, .. } = self.batch;
+    fn run(&self, some: Range<usize>, par: Par) {
+        let BatchedGemm { one, strides: [a, b], .. } = self.batch;
         if let Some(first) = &self.narrow {
-            let [a, b] =
-                [first.a.wrapping_add(i * strides[0]), first.b.wrapping_add(i * strides[1])];
-            let c = first.c.wrapping_add(i * self.stride);
-            if E::multiply_narrow(self.isa, &Narrow { a, b, c, ..*first }) {
+            let first = Narrow {
+                a: first.a.wrapping_add(some.start * a),
+                b: first.b.wrapping_add(some.start * b),
+                c: first.c.wrapping_add(some.start * self.stride),
+                ..*first
+            };
+            let steps = [*a, *b, self.stride];
+            if E::multiply_narrows(self.isa, &Narrows { first, count: some.len(), steps }) {
                 return;
             }
         }
-        let a = skip(one.a.operand(), i * strides[0]);
-        let b = skip(one.b.operand(), i * strides[1]);
-        let c = skip(self.first, i * self.stride);
-        E::multiply(self.isa, &one.multiply_of((a, b, c), None, par));
+        for i in some {
+            let a = skip(one.a.operand(), i * a);
+            let b = skip(one.b.operand(), i * b);
+            let c = skip(self.first, i * self.stride);
+            E::multiply(self.isa, &one.multiply_of((a, b, c), None, par));
+        }
     }
 }
 

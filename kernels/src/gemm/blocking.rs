@@ -91,6 +91,11 @@ pub(super) fn stays_in_first_level(lines: usize, stride: usize) -> bool {
     lines <= 8 * sets
 }
 
+/// Whether a matrix of these sides stays in the second-level cache beside all that passes by.
+pub(super) fn stays_in_second_level(sides: [usize; 2], size: usize, caches: Caches) -> bool {
+    sides[0].saturating_mul(sides[1]).saturating_mul(size) <= caches.l2 / 2
+}
+
 /// `total` cut into the fewest pieces of at most `most`, as evenly as possible: `(start, length)`.
 pub(super) fn even_pieces(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = total.div_ceil(most);

@@ -5,7 +5,8 @@ use super::blocking::K_BYTES;
 use super::dots::MOST_ROWS;
 use super::element::Element;
 use super::plan::Problem;
-use crate::simd::Float;
+use crate::dispatch::outgrows_cache;
+use crate::simd::{Float, LINE};
 
 /// Operations per vector of an operand that is packed by copying it.
 const COPY: f64 = 3.0;
@@ -25,6 +26,9 @@ const FAR_ROWS: f64 = 1.6;
 
 /// Per dot product, besides its multiply-adds: adding the lanes, and storing one element.
 const ADD_LANES: f64 = 6.0;
+
+/// Steps of k beyond which writing C takes no noticeable part of the time.
+const MOST_STREAMED_STEPS: usize = 256;
 
 impl<E: Element> Problem<'_, E> {
     /// What the sums cost of tiles that run along the columns of C, with bringing the operands into the
@@ -47,6 +51,21 @@ impl<E: Element> Problem<'_, E> {
             _ => 0.0,
         };
         steps * (rows * vectors + vectors_of_rows * order_a + vectors * order_b)
+    }
+
+    /// Whether C is better written past the caches: it is not read, leaves them before anyone reads it,
+    /// and so few steps precede each store that reading its line first would take as long.
+    pub(super) fn streams(&self) -> bool {
+        let [m, n, k] = self.shape;
+        let size = size_of::<E::Sum>();
+        let bytes = m.saturating_mul(n).saturating_mul(size);
+        let rows_alike = self.c.strides[0].wrapping_mul(size).is_multiple_of(LINE);
+        k <= MOST_STREAMED_STEPS
+            && self.c.strides[1] == 1
+            && rows_alike
+            && self.store.is_plain()
+            && self.store.beta == E::Sum::ZERO
+            && outgrows_cache(bytes / 16)
     }
 
     /// What storing the tiles costs.

@@ -106,10 +106,6 @@ impl<E: Element> Region<'_, E> {
     }
 }
 
-/// Rows of A that stay in one set of a first-level cache of twelve ways beside a line of B. Rows that lie
-/// a multiple of 4 KiB apart have their elements of a step in one set.
-const MOST_IN_ONE_SET: usize = 11;
-
 /// One block of each operand: what the two inner loops need.
 pub(super) struct Block<'a, T> {
     /// The packed panels, or the operand itself.
@@ -167,10 +163,10 @@ impl<T: Float> Block<'_, T> {
 
     /// The tiles of a range of vectors of columns, `wide` vectors each.
     fn tiles_of<S: Simd<T>>(&self, simd: S, [first, end]: [usize; 2], wide: usize) {
-        let mut most = TileTable::<S, T>::most_rows(wide, self.packed[0]);
-        if !self.packed[0] && self.a.strides[0].wrapping_mul(size_of::<T>()).is_multiple_of(4096) {
-            most = most.min(MOST_IN_ONE_SET);
-        }
+        let most = match self.packed[0] {
+            true => TileTable::<S, T>::most_rows(wide, true),
+            false => TileTable::<S, T>::rows_in_place(wide, self.a.strides[0]),
+        };
         // Loop 2: panels of A.
         for (row, height) in panels(self.shape[0], most) {
             // Loop 1: panels of B.

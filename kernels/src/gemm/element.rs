@@ -6,7 +6,7 @@ use half::{bf16, f16};
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::narrow::Narrow;
+use super::narrow::{Narrow, Narrows};
 use super::packed::{PackWhole, Side, layout};
 use super::plan::Multiply;
 use super::precision::Precision;
@@ -41,7 +41,12 @@ pub trait Element: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// Does `work` on `isa` if it is small enough, and tells whether it did.
     #[doc(hidden)]
     fn multiply_narrow(isa: Isa, work: &Narrow<Self::Sum>) -> bool {
-        Self::Sum::dispatch(isa, work)
+        Self::Sum::dispatch(isa.for_runs_of(work.shape[1] * size_of::<Self::Sum>()), work)
+    }
+    /// The same for several.
+    #[doc(hidden)]
+    fn multiply_narrows(isa: Isa, work: &Narrows<Self::Sum>) -> bool {
+        Self::Sum::dispatch(isa.for_runs_of(work.first.shape[1] * size_of::<Self::Sum>()), work)
     }
     /// Does `work` on `isa`.
     #[doc(hidden)]

@@ -8,7 +8,7 @@ use super::driver::Block;
 use crate::simd::{Float, Kernel, Simd};
 
 /// Columns whose sums stay in the first-level cache while eight rows of B at a time stream by.
-const STRIP: usize = 1024;
+const STRIP: usize = 2048;
 
 /// The widest vector has this many lanes.
 const MOST_LANES: usize = 16;

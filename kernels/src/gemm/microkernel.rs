@@ -13,7 +13,7 @@
 //! tile at the bottom, fewer vectors and a masked last one at the right. The chain of operations
 //! behind an element of C is the same in all of them, so its bits do not depend on its position.
 
-use crate::simd::{Float, Kernel, Simd, Streaming, opaque};
+use crate::simd::{Float, Kernel, Simd, Streaming, opaque, opaque_distance};
 
 /// Where a tile reads and writes. Strides are in elements.
 pub(super) struct TileArgs<'a, T> {
@@ -39,13 +39,16 @@ pub(super) struct TileArgs<'a, T> {
     pub(super) leave: Option<&'a Streaming>,
 }
 
+/// Rows of the tallest tile.
+const MOST_ROWS: usize = 16;
+
 /// A tile of fixed size. `FULL`: the last vector is whole. `BESIDE`: the rows of A lie beside each other
 /// at every step, as in packed panels and in a transposed A.
 struct Tile<'a, T, const ROWS: usize, const VECTORS: usize, const FULL: bool, const BESIDE: bool> {
     args: &'a TileArgs<'a, T>,
 }
 
-/// How far a tile has come along k.
+/// How far a tile has come whose rows do not lie along k.
 struct Place<T> {
     /// Distance from the first elements of the rows of A.
     offset: usize,
@@ -55,8 +58,52 @@ struct Place<T> {
     left: usize,
 }
 
-/// Steps of k that a tile takes at once.
-const TOGETHER: usize = 4;
+/// Rows that share an address.
+const GROUP: usize = 4;
+
+/// Where the rows of A lie at a step, if each is contiguous along k. [`GROUP`] rows share an address: the
+/// others are one, two and three strides away, which the CPU adds as it loads. So tall tiles have registers
+/// for all their rows, and few additions per step.
+struct Rows<T> {
+    groups: [*const T; MOST_ROWS.div_ceil(GROUP)],
+    stride: usize,
+    thrice: usize,
+}
+
+impl<T: Copy> Rows<T> {
+    /// Rows from `first` on, `stride` elements apart.
+    #[inline(always)]
+    fn new(first: *const T, stride: usize) -> Self {
+        let stride = opaque_distance(stride);
+        let groups = std::array::from_fn(|group| first.wrapping_add(GROUP * group * stride));
+        Self { groups, stride, thrice: opaque_distance(3 * stride) }
+    }
+
+    /// The element of row `i` so many steps further on.
+    ///
+    /// # Safety
+    /// It must be readable.
+    #[inline(always)]
+    unsafe fn at(&self, i: usize, steps: usize) -> T {
+        let first = self.groups[i / GROUP].wrapping_add(steps);
+        let place = match i % GROUP {
+            0 => first,
+            1 => first.wrapping_add(self.stride),
+            2 => first.wrapping_add(2 * self.stride),
+            _ => first.wrapping_add(self.thrice),
+        };
+        // SAFETY: as promised by the caller.
+        unsafe { *place }
+    }
+
+    /// Goes so many steps on.
+    #[inline(always)]
+    fn advance(&mut self, steps: usize) {
+        for group in &mut self.groups {
+            *group = opaque(group.wrapping_add(steps));
+        }
+    }
+}
 
 /// Enters a tile on the instruction set of `simd`.
 ///
@@ -84,29 +131,14 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
         let args = self.args;
-        let [row_stride, step] = args.a_strides;
         let tail = simd.tail(if FULL { S::LANES } else { args.last });
         let mut sums = [[simd.zero(); VECTORS]; ROWS];
-        // One address per row and one offset for all of them: one addition per step. Integer
-        // operations take turns on the ports of the multiply-adds; left alone, the compiler derives
-        // the addresses from each other in eight additions per step, which costs 10 % here.
-        let first = if BESIDE { opaque(args.a) } else { args.a };
-        let rows: [*const T; ROWS] = std::array::from_fn(|i| {
-            if BESIDE { first.wrapping_add(i) } else { opaque(first.wrapping_add(i * row_stride)) }
-        });
-        let mut at = Place { offset: 0, b: args.b, left: args.k };
         // SAFETY: the caller vouches for the tile's rows and columns at every step of k.
         unsafe {
-            if BESIDE {
-                Self::in_twos(simd, args, &rows, &mut at, step, &mut sums);
-            } else if step == 1 && const { Self::takes_steps_together::<S>() } {
-                Self::together(simd, args, &rows, &mut at, &mut sums);
-            } else if step == 1 {
-                // Known here, so that the second of two steps has the addresses of the first.
-                Self::in_twos(simd, args, &rows, &mut at, 1, &mut sums);
-            }
-            while at.left > 0 {
-                Self::step(simd, args, &rows, &mut at, step, &mut sums);
+            if !BESIDE && args.a_strides[1] == 1 {
+                Self::along(simd, args, &mut sums);
+            } else {
+                Self::across(simd, args, &mut sums);
             }
         }
         if args.scale[0] != T::ONE {
@@ -130,79 +162,103 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
 impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const BESIDE: bool>
     Tile<'_, T, ROWS, VECTORS, FULL, BESIDE>
 {
-    /// Whether several steps of k are taken at once where A is read along its rows: there are more
-    /// addresses than registers for them, so each is fetched once for all these steps. Wide tiles, and
-    /// paths with few registers, have none left for their columns; rows beside each other need one address only.
-    const fn takes_steps_together<S: Simd<T>>() -> bool {
-        !BESIDE && VECTORS == 1 && S::REGISTERS >= 32
-    }
-
-    /// All steps but the last few, [`TOGETHER`] at once: a row of A after the other.
+    /// All steps where rows of A are contiguous along k.
     ///
     /// # Safety
-    /// The tile's rows and columns must be readable at every step that is left.
+    /// The tile's rows and columns must be readable at every step.
     #[inline(always)]
-    unsafe fn together<S: Simd<T>>(
+    unsafe fn along<S: Simd<T>>(
         simd: S,
         args: &TileArgs<'_, T>,
-        rows: &[*const T; ROWS],
-        at: &mut Place<T>,
+        sums: &mut [[S::V; VECTORS]; ROWS],
+    ) {
+        let mut rows = Rows::new(args.a, args.a_strides[0]);
+        let (mut b, mut left) = (args.b, args.k);
+        // One count, one branch and one addition per address for four steps: these take turns with the
+        // multiply-adds.
+        while left >= 4 {
+            // SAFETY: as promised by the caller.
+            unsafe {
+                Self::step_along::<S, 0>(simd, args, &rows, &mut b, sums);
+                Self::step_along::<S, 1>(simd, args, &rows, &mut b, sums);
+                Self::step_along::<S, 2>(simd, args, &rows, &mut b, sums);
+                Self::step_along::<S, 3>(simd, args, &rows, &mut b, sums);
+            }
+            rows.advance(4);
+            left -= 4;
+        }
+        for _ in 0..left {
+            // SAFETY: as promised by the caller.
+            unsafe { Self::step_along::<S, 0>(simd, args, &rows, &mut b, sums) };
+            rows.advance(1);
+        }
+    }
+
+    /// One step, `STEP` steps behind the place of `rows`; `b` goes to the next row of B.
+    ///
+    /// # Safety
+    /// The tile's rows and columns must be readable at this step.
+    #[inline(always)]
+    unsafe fn step_along<S: Simd<T>, const STEP: usize>(
+        simd: S,
+        args: &TileArgs<'_, T>,
+        rows: &Rows<T>,
+        b: &mut *const T,
         sums: &mut [[S::V; VECTORS]; ROWS],
     ) {
         let tail = simd.tail(if FULL { S::LANES } else { args.last });
-        while at.left >= TOGETHER {
-            // SAFETY: as promised by the caller.
-            unsafe {
-                let columns: [_; TOGETHER] = std::array::from_fn(|s| {
-                    Self::columns(simd, at.b.wrapping_add(s * args.b_stride), tail)
-                });
-                for (row, sums) in rows.iter().zip(&mut *sums) {
-                    let values = row.wrapping_add(at.offset);
-                    for (s, columns) in columns.iter().enumerate() {
-                        Self::multiply(simd, *values.wrapping_add(s), columns, sums);
-                    }
-                }
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let columns = Self::columns(simd, *b, tail);
+            for (i, sums) in sums.iter_mut().enumerate() {
+                Self::multiply(simd, rows.at(i, STEP), &columns, sums);
             }
-            at.offset += TOGETHER;
-            at.b = at.b.wrapping_add(TOGETHER * args.b_stride);
-            at.left -= TOGETHER;
         }
+        // The last step leaves this beyond the operand, where it is not used.
+        *b = b.wrapping_add(args.b_stride);
     }
 
-    /// All steps, an odd last one left out, with one count and one branch for two of them: these take
-    /// turns with multiply-adds too.
+    /// All steps where rows of A lie beside each other, or anyhow: two steps at once, for one count and one
+    /// branch.
     ///
     /// # Safety
-    /// As for [`together`](Self::together).
+    /// As for [`along`](Self::along).
     #[inline(always)]
-    unsafe fn in_twos<S: Simd<T>>(
+    unsafe fn across<S: Simd<T>>(
         simd: S,
         args: &TileArgs<'_, T>,
-        rows: &[*const T; ROWS],
-        at: &mut Place<T>,
-        step: usize,
         sums: &mut [[S::V; VECTORS]; ROWS],
     ) {
-        while at.left >= 2 {
-            // SAFETY: as promised by the caller.
-            unsafe {
-                Self::step(simd, args, rows, at, step, sums);
-                Self::step(simd, args, rows, at, step, sums);
+        let stride = args.a_strides[0];
+        // One address per row and one offset for all of them: one addition per step. Left alone, the
+        // compiler derives the addresses from each other in eight additions per step, which costs 10 % here.
+        let first = if BESIDE { opaque(args.a) } else { args.a };
+        let rows: [*const T; ROWS] = std::array::from_fn(|i| {
+            if BESIDE { first.wrapping_add(i) } else { opaque(first.wrapping_add(i * stride)) }
+        });
+        let mut at = Place { offset: 0, b: args.b, left: args.k };
+        // SAFETY: as promised by the caller.
+        unsafe {
+            while BESIDE && at.left >= 2 {
+                Self::step_across(simd, args, &rows, &mut at, sums);
+                Self::step_across(simd, args, &rows, &mut at, sums);
+            }
+            while at.left > 0 {
+                Self::step_across(simd, args, &rows, &mut at, sums);
             }
         }
     }
 
-    /// One step of k, `step` elements from the next.
+    /// One step, and on to the next.
     ///
     /// # Safety
-    /// As for [`together`](Self::together).
+    /// As for [`step_along`](Self::step_along).
     #[inline(always)]
-    unsafe fn step<S: Simd<T>>(
+    unsafe fn step_across<S: Simd<T>>(
         simd: S,
         args: &TileArgs<'_, T>,
         rows: &[*const T; ROWS],
         at: &mut Place<T>,
-        step: usize,
         sums: &mut [[S::V; VECTORS]; ROWS],
     ) {
         let tail = simd.tail(if FULL { S::LANES } else { args.last });
@@ -214,7 +270,7 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
             }
         }
         // The last step leaves these beyond the operands, where they are not used.
-        at.offset += step;
+        at.offset += args.a_strides[1];
         at.b = at.b.wrapping_add(args.b_stride);
         at.left -= 1;
     }

@@ -24,6 +24,14 @@ pub struct Narrow<T> {
     pub(super) scale: [T; 2],
 }
 
+/// Several such products of one shape, one after the other.
+pub struct Narrows<T> {
+    pub(super) first: Narrow<T>,
+    pub(super) count: usize,
+    /// Distances from one A, B and C to the next.
+    pub(super) steps: [usize; 3],
+}
+
 impl<T: Float> Narrow<T> {
     /// Whether one block of tiles, side by side in one column of them, reads everything in place.
     #[inline(always)]
@@ -46,7 +54,34 @@ impl<T: Float> Kernel<T> for &Narrow<T> {
         if !self.fits(TileTable::<S, T>::COLS) {
             return false;
         }
-        let &Narrow { a, b, c, a_stride, b_stride, c_stride, shape: [m, n, k], scale } = self;
+        self.tiles(simd, [0; 3]);
+        true
+    }
+}
+
+impl<T: Float> Kernel<T> for &Narrows<T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) -> bool {
+        if !self.first.fits(TileTable::<S, T>::COLS) {
+            return false;
+        }
+        for i in 0..self.count {
+            self.first.tiles(simd, self.steps.map(|step| i * step));
+        }
+        true
+    }
+}
+
+impl<T: Float> Narrow<T> {
+    /// The product of matrices so far behind A, B and C.
+    #[inline(always)]
+    fn tiles<S: Simd<T>>(&self, simd: S, distance: [usize; 3]) {
+        let &Narrow { a_stride, b_stride, c_stride, shape: [m, n, k], scale, .. } = self;
+        let a = self.a.wrapping_add(distance[0]);
+        let b = self.b.wrapping_add(distance[1]);
+        let c = self.c.wrapping_add(distance[2]);
         let vectors = n.div_ceil(S::LANES);
         let last = n - (vectors - 1) * S::LANES;
         for (row, height) in panels(m, TileTable::<S, T>::most_rows(vectors, false)) {
@@ -66,6 +101,5 @@ impl<T: Float> Kernel<T> for &Narrow<T> {
             // SAFETY: the panels cover the rows of A and C, the vectors the columns of B and C.
             unsafe { tile(simd, &args) };
         }
-        true
     }
 }

@@ -1,15 +1,15 @@
 //! What is computed and how: the operands, and the choice of packing, blocks and tasks.
 
-use super::blocking::{Blocking, K_BYTES, stays_in_first_level};
+use super::blocking::{Blocking, K_BYTES, stays_in_first_level, stays_in_second_level};
 use super::driver::Block;
 use super::element::Element;
 use super::epilogue::Store;
 use super::precision::Precision;
 use super::region::Region;
 use super::tile_table::TileTable;
-use crate::dispatch::{caches, outgrows_cache};
+use crate::dispatch::caches;
 use crate::parallel::Par;
-use crate::simd::{Float, Kernel, LINE, Simd};
+use crate::simd::{Kernel, Simd};
 use crate::view::MatRef;
 
 /// Bytes of a B that no second-level cache holds.
@@ -18,9 +18,6 @@ const LARGE_B_BYTES: usize = 2 << 20;
 /// Multiply-adds that one thread should have: about 10 microseconds of work, which gains where the other
 /// threads are awake; one that sleeps and comes too late is not waited for.
 pub(super) const GRAIN: usize = 1 << 20;
-
-/// Steps of k beyond which writing C takes no noticeable part of the time.
-const MOST_STREAMED_STEPS: usize = 256;
 
 /// Bytes of an unpacked B that stay in the first-level cache beside the rows of A.
 pub(super) const SMALL_B_BYTES: usize = 96 << 10;
@@ -196,9 +193,15 @@ impl<E: Element> Problem<'_, E> {
         [n > 4 && m > tile[0] && !a_in_order, pack_b]
     }
 
-    /// The blocks and what is packed; everything is where block sizes are forced.
-    pub(super) fn packing(&self, tile: [usize; 2], forced: Option<Blocking>) -> Packing {
-        let k = self.shape[2];
+    /// The blocks and what is packed; everything is where block sizes are forced. `in_place`: rows of the
+    /// tiles that read A where it lies.
+    pub(super) fn packing(
+        &self,
+        tile: [usize; 2],
+        in_place: usize,
+        forced: Option<Blocking>,
+    ) -> Packing {
+        let [m, n, k] = self.shape;
         let [a, b] = if forced.is_some() { [true; 2] } else { self.packs(tile) };
         let wanted =
             forced.unwrap_or_else(|| Blocking::new(size_of::<E::Sum>(), tile[1], k, caches()));
@@ -206,6 +209,18 @@ impl<E: Element> Problem<'_, E> {
         if a && !b {
             // Nothing is packed again for the next rows: few enough that they stay near.
             blocking.mc = Blocking::near_rows(size_of::<E::Sum>(), blocking.kc, caches());
+        }
+        // What is read in place comes fastest in long runs: prefetchers begin anew where one ends.
+        if m == 1 && !b {
+            // Nothing of B is read twice: whole rows of it.
+            blocking.nc = Blocking::MOST;
+        } else if !a
+            && !b
+            && blocking.kc < k
+            && stays_in_second_level([n, k], size_of::<E>(), caches())
+        {
+            // All blocks of k of the rows of a tile, before those of the next rows.
+            blocking.mc = in_place;
         }
         Packing { method: Method::Tiles, blocking, a: Source::pack_if(a), b: Source::pack_if(b) }
     }
@@ -258,21 +273,6 @@ impl<E: Element> Problem<'_, E> {
         }
     }
 
-    /// Whether C is better written past the caches: it is not read, leaves them before anyone reads it,
-    /// and so few steps precede each store that reading its line first would take as long.
-    fn streams(&self) -> bool {
-        let [m, n, k] = self.shape;
-        let size = size_of::<E::Sum>();
-        let bytes = m.saturating_mul(n).saturating_mul(size);
-        let rows_alike = self.c.strides[0].wrapping_mul(size).is_multiple_of(LINE);
-        k <= MOST_STREAMED_STEPS
-            && self.c.strides[1] == 1
-            && rows_alike
-            && self.store.is_plain()
-            && self.store.beta == E::Sum::ZERO
-            && outgrows_cache(bytes / 16)
-    }
-
     /// Whether this is one block's work for one thread.
     #[inline]
     fn is_small(&self, par: Par) -> bool {
@@ -312,7 +312,16 @@ impl<'a, E: Element> Multiply<'a, E> {
     /// The whole product and how it will be computed on an instruction set.
     pub(super) fn on<S: Simd<E::Sum>>(&self, _simd: S) -> Region<'a, E> {
         let tile = [TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS];
-        self.region(tile, self.method(S::LANES, tile))
+        let (method, turned) = self.method(S::LANES, tile);
+        let problem = if turned { self.problem.t() } else { self.problem };
+        let vectors = problem.shape[1].div_ceil(S::LANES).min(TileTable::<S, E::Sum>::VECTORS);
+        let in_place = TileTable::<S, E::Sum>::rows_in_place(vectors, problem.a.strides[0]);
+        let packing = match (method, self.prepacked) {
+            (Method::Dots, _) => Packing::DOTS,
+            (_, [None, None]) => problem.packing(tile, in_place, self.forced),
+            (_, packed) => problem.packing_of_prepacked(tile, packed),
+        };
+        self.region(problem, packing, tile)
     }
 
     /// The method, and whether to compute the transposed product.
@@ -344,15 +353,10 @@ impl<'a, E: Element> Multiply<'a, E> {
         }
     }
 
-    /// The whole product and how it will be computed with a method and tiles of a size.
-    fn region(&self, tile: [usize; 2], (method, turned): (Method, bool)) -> Region<'a, E> {
-        let problem = if turned { self.problem.t() } else { self.problem };
-        let packing = match (method, self.prepacked) {
-            (Method::Dots, _) => Packing::DOTS,
-            (_, [None, None]) => problem.packing(tile, self.forced),
-            (_, packed) => problem.packing_of_prepacked(tile, packed),
-        };
-        let streams = method == Method::Tiles && self.prepacked == [None; 2] && problem.streams();
+    /// The whole product with all that was chosen.
+    fn region(&self, problem: Problem<'a, E>, packing: Packing, tile: [usize; 2]) -> Region<'a, E> {
+        let streams =
+            packing.method == Method::Tiles && self.prepacked == [None; 2] && problem.streams();
         let grid = problem.store.grid(tile, self.prepacked[0].is_some());
         Region { problem, origin: [0; 2], grid, packing, streams }
     }

@@ -102,7 +102,8 @@ impl fmt::Display for GemmPlan {
 /// Checks that a matrix called `what` has a shape.
 #[inline]
 pub(super) fn check_shape(what: &str, [m, n]: [usize; 2], [rows, cols]: [usize; 2]) -> Result<()> {
-    if [rows, cols] == [m, n] { Ok(()) } else { Err(wrong_shape(what, [m, n], [rows, cols])) }
+    // One by one: a pair that is written in two and read in one stalls the CPU.
+    if rows == m && cols == n { Ok(()) } else { Err(wrong_shape(what, [m, n], [rows, cols])) }
 }
 
 #[cold]

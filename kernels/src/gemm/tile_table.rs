@@ -11,6 +11,10 @@ use crate::simd::{Float, Simd};
 /// The addresses in the arguments must be readable (A, B) and writable (C) over the whole tile.
 pub(super) type TileFn<S, T> = unsafe fn(S, &TileArgs<'_, T>);
 
+/// Rows of A that stay in one set of a first-level cache of twelve ways beside a line of B. Rows that lie
+/// a multiple of 4 KiB apart have their elements of a step in one set.
+const MOST_IN_ONE_SET: usize = 11;
+
 /// The sizes of tile that exist for one instruction set, by its number of registers: accumulators,
 /// one row of B and one broadcast of A must fit.
 pub(super) struct TileTable<S, T>(PhantomData<(S, T)>);
@@ -35,11 +39,18 @@ impl<S: Simd<T>, T: Float> TileTable<S, T> {
     /// rows keep the multiply-add units busy. Panels of a `packed` A have one height for all.
     pub(super) fn most_rows(vectors: usize, packed: bool) -> usize {
         match (S::REGISTERS, vectors) {
-            (32.., 1) if !packed => 12,
+            (32.., 1) if !packed => 16,
             (32.., 2) if !packed => 14,
             (16..32, 1) if !packed => 12,
             _ => Self::ROWS,
         }
+    }
+
+    /// Rows of the tallest tile that reads rows of A where they lie, `stride` elements apart.
+    pub(super) fn rows_in_place(vectors: usize, stride: usize) -> usize {
+        let most = Self::most_rows(vectors, false);
+        let in_one_set = stride.wrapping_mul(size_of::<T>()).is_multiple_of(4096);
+        if in_one_set { most.min(MOST_IN_ONE_SET) } else { most }
     }
 
     /// The tile of `rows x vectors`. `whole`: all its columns exist; `beside`: the rows of A lie so.
@@ -87,6 +98,12 @@ impl<S: Simd<T>, T: Float> TileTable<S, T> {
             12 => enter::<S, T, 12, VECTORS, false, BESIDE>,
             13 if const { S::REGISTERS >= 32 } => enter::<S, T, 13, VECTORS, false, BESIDE>,
             14 if const { S::REGISTERS >= 32 } => enter::<S, T, 14, VECTORS, false, BESIDE>,
+            15 if const { S::REGISTERS >= 32 && VECTORS == 1 } => {
+                enter::<S, T, 15, VECTORS, false, BESIDE>
+            }
+            16 if const { S::REGISTERS >= 32 && VECTORS == 1 } => {
+                enter::<S, T, 16, VECTORS, false, BESIDE>
+            }
             _ => unreachable!("a tile has 1 to most_rows rows"),
         }
     }

@@ -131,7 +131,7 @@ macro_rules! impl_float {
             fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {
                 use super::Simd;
                 match isa {
-                    Isa::Portable(token) => Simd::<$t>::call(token, kernel),
+                    Isa::Portable(token) => super::portable::enter::<$t, K>(token, kernel),
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2(token) => Simd::<$t>::call(token, kernel),
                     #[cfg(target_arch = "x86_64")]

@@ -22,7 +22,7 @@ mod avx512;
 pub use self::half::Half;
 pub use draws::Draws;
 pub use float::Float;
-pub(crate) use opaque::opaque;
+pub(crate) use opaque::{opaque, opaque_distance};
 pub use portable::Portable;
 pub use stream::Streaming;
 pub(crate) use stream::{AlignedPart, LINE, before_line};

@@ -24,3 +24,9 @@ pub(crate) fn opaque<T>(address: *const T) -> *const T {
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     std::hint::black_box(address)
 }
+
+/// The same for a distance between addresses.
+#[inline(always)]
+pub(crate) fn opaque_distance(distance: usize) -> usize {
+    opaque(std::ptr::without_provenance::<u8>(distance)).addr()
+}

@@ -37,6 +37,15 @@ fn copy_head<T: Copy>(src: &[T], dst: &mut [T]) {
     }
 }
 
+/// A function of its own, as the other paths have: inlined, its registers would be saved on the way to them.
+#[inline(never)]
+pub(super) fn enter<T: super::Float, K: Kernel<T>>(token: Portable, kernel: K) -> K::Output
+where
+    Portable: Simd<T>,
+{
+    kernel.run(token)
+}
+
 impl Simd<f32> for Portable {
     type V = f32x8;
     type M = f32x8;
