@@ -13,5 +13,6 @@ pub mod laws;
 pub mod moments;
 pub mod multiplied;
 pub mod real;
+pub mod scaled;
 pub mod source;
 pub mod tracked;
