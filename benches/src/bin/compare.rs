@@ -181,8 +181,9 @@ impl Options {
             Dtype::Bf16 | Dtype::F16 => Isa::best_for_halves(),
         };
         let isa = isa.map_err(|error| error.to_string())?;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build();
-        let pool = pool.map_err(|error| error.to_string())?;
+        // The pool of the whole process, which everybody finds who calls from outside it, as programs do.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global();
+        pool.map_err(|error| error.to_string())?;
         let (cases, found) = self.cases()?;
         let mut watch = Watch::start();
         let mut machine = self.machine(isa);
@@ -207,9 +208,7 @@ impl Options {
             let isa = paths.last().copied().unwrap_or(isa);
             let here = candidates(&case, isa, self.threads, self.paths);
             watch.probe();
-            let mut work = || contest::hold(&case, &here, &mut workers, self.effort(), clock);
-            // One thread stays outside any pool, as in a program that has none.
-            let timed = if self.threads > 1 { pool.install(work) } else { work() };
+            let timed = contest::hold(&case, &here, &mut workers, self.effort(), clock);
             for row in rows(&case, &timed, ceilings.shortest(&case, isa)) {
                 print(&row);
                 log.write(Line::Row(row))?;

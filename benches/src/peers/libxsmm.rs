@@ -118,8 +118,8 @@ macro_rules! impl_xsmm_element {
 impl_xsmm_element!(f32, single, SINGLE);
 impl_xsmm_element!(f64, double, DOUBLE);
 
-/// `C = A B`.
-pub(super) fn multiply<T: XsmmElement>(a: MatRef<T>, b: MatRef<T>, mut c: MatMut<T>) {
+/// `C = A B`, by the kernel of the call before where it is `kept` and the shape is the same.
+pub(super) fn multiply<T: XsmmElement>(a: MatRef<T>, b: MatRef<T>, mut c: MatMut<T>, kept: bool) {
     check_shapes(&a, &b, &c);
     let int = |value: usize| c_int::try_from(value).expect("a size below 2^31");
     // A row that is adjacent in memory is a column of the transposed product. Of a matrix with a
@@ -134,7 +134,7 @@ pub(super) fn multiply<T: XsmmElement>(a: MatRef<T>, b: MatRef<T>, mut c: MatMut
         transposed,
     };
     let kernel = match T::kept() {
-        Some((kept, kernel)) if kept == shape => kernel,
+        Some((last, kernel)) if kept && last == shape => kernel,
         _ => {
             let kernel = compile::<T>(&shape).unwrap_or_else(|why| panic!("libxsmm: {why}"));
             T::keep((shape, kernel));

@@ -66,8 +66,10 @@ pub enum Native {
     OpenBlas,
     /// BLIS.
     Blis,
-    /// libxsmm, for products with a short side.
+    /// libxsmm, for products with a short side, by a kernel that is kept.
     LibXsmm,
+    /// The same, asked for its kernel in every call, as whoever multiplies now and then would.
+    LibXsmmAsked,
     /// oneDNN.
     OneDnn,
 }
@@ -140,7 +142,8 @@ impl RustCrate {
 
 impl Native {
     /// All that are known.
-    pub const ALL: [Self; 5] = [Self::Mkl, Self::OpenBlas, Self::Blis, Self::LibXsmm, Self::OneDnn];
+    pub const ALL: [Self; 6] =
+        [Self::Mkl, Self::OpenBlas, Self::Blis, Self::LibXsmm, Self::LibXsmmAsked, Self::OneDnn];
 
     /// As in benchmark ids.
     pub fn name(self) -> &'static str {
@@ -149,6 +152,7 @@ impl Native {
             Self::OpenBlas => "openblas",
             Self::Blis => "blis",
             Self::LibXsmm => "libxsmm",
+            Self::LibXsmmAsked => "libxsmm-asked",
             Self::OneDnn => "onednn",
         }
     }
@@ -164,7 +168,7 @@ impl Native {
             Self::OpenBlas | Self::Blis => product.is_plain(),
             // It cuts nothing into blocks, and reads a left operand (which by columns is our right one)
             // only as it lies.
-            Self::LibXsmm => {
+            Self::LibXsmm | Self::LibXsmmAsked => {
                 product.is_plain()
                     && product.sizes.iter().any(|&size| size <= 128)
                     && !["nt", "tt"].contains(&product.layout)
@@ -190,7 +194,7 @@ impl Native {
             #[cfg(feature = "peers")]
             Self::Mkl | Self::OpenBlas | Self::Blis => blas::version(self, threads),
             #[cfg(feature = "peers")]
-            Self::LibXsmm => libxsmm::version(threads),
+            Self::LibXsmm | Self::LibXsmmAsked => libxsmm::version(threads),
             #[cfg(feature = "peers")]
             Self::OneDnn => onednn::version(),
             #[cfg(not(feature = "peers"))]

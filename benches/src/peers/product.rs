@@ -60,7 +60,9 @@ pub fn multiply<T: Element>(who: Peer, a: MatRef<T>, b: MatRef<T>, c: MatMut<T>,
         #[cfg(feature = "all-peers")]
         Peer::Crate(RustCrate::NanoGemm) => T::nano_gemm(a, b, c),
         #[cfg(feature = "peers")]
-        Peer::Native(Native::LibXsmm) => super::libxsmm::multiply(a, b, c),
+        Peer::Native(Native::LibXsmm) => super::libxsmm::multiply(a, b, c, true),
+        #[cfg(feature = "peers")]
+        Peer::Native(Native::LibXsmmAsked) => super::libxsmm::multiply(a, b, c, false),
         #[cfg(feature = "peers")]
         Peer::Native(Native::OneDnn) => T::onednn(a, b, c, threads),
         #[cfg(feature = "peers")]

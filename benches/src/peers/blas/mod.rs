@@ -101,7 +101,7 @@ fn files(which: Native) -> &'static [(&'static str, &'static str)] {
             &[("libscipy_openblas.so", "scipy_"), ("libopenblas.so.0", ""), ("libopenblas.so", "")]
         }
         Native::Blis => &[("libblis.so.4", ""), ("libblis.so", "")],
-        Native::LibXsmm | Native::OneDnn => &[],
+        Native::LibXsmm | Native::LibXsmmAsked | Native::OneDnn => &[],
     }
 }
 
@@ -123,7 +123,7 @@ impl Blas {
                 Native::Mkl => mkl_threads(library, threads)?,
                 Native::OpenBlas => openblas_threads(library, prefix),
                 Native::Blis => blis_threads(library),
-                Native::LibXsmm | Native::OneDnn => None,
+                Native::LibXsmm | Native::LibXsmmAsked | Native::OneDnn => None,
             };
             let version = described(which, library, prefix);
             let (file, threads) = (file.into(), AtomicUsize::new(0));
@@ -249,7 +249,7 @@ fn described(which: Native, library: &Library, prefix: &str) -> String {
             let kernels = blis_kernels(library).unwrap_or("unknown".into());
             format!("{version}, kernels {kernels}").into()
         }),
-        Native::LibXsmm | Native::OneDnn => None,
+        Native::LibXsmm | Native::LibXsmmAsked | Native::OneDnn => None,
     };
     let said = said.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     if said.is_empty() { "unknown version".into() } else { said }
