@@ -14,6 +14,11 @@ use tilewise_nn::{Callback, Epoch, Session, Snapshot};
 
 const DIRECTORY: &str = "TILEWISE_TEST_CHECKPOINTS";
 const INTERVAL: u64 = 7;
+/// How often a training is killed, and after how many steps it stays where it is until that is done: a
+/// worker never comes to the end before its last start, however late it is killed.
+const KILLS: u64 = 15;
+const STEPS: usize = 10;
+const LIMIT: &str = "TILEWISE_TEST_STEPS";
 
 fn network(seed: u64) -> Sequential {
     let plan = Sequential::new().linear(8, 16).batch_norm().relu().dropout(0.2).linear(16, 4);
@@ -29,8 +34,12 @@ fn trainer() -> Trainer<Adam> {
         .seed(5)
 }
 
-/// Takes a moment for every step, writes it down, and turns the dials as a function of the step.
-struct Slow(Option<PathBuf>);
+/// Takes a moment for every step, writes it down, and turns the dials as a function of the step. Waits to
+/// be killed when there are no steps left.
+struct Slow {
+    path: Option<PathBuf>,
+    left: usize,
+}
 
 impl Callback for Slow {
     fn step(&mut self, session: &mut Session<'_>) -> Result<()> {
@@ -39,12 +48,17 @@ impl Callback for Slow {
             let (learning_rate, momentum) = (Some(1e-3 / (step as f64).sqrt()), Some(0.85));
             session.turn(Dials { learning_rate, momentum, weight_decay: Some(0.02) })?;
         }
-        let Some(path) = &self.0 else { return Ok(()) };
+        let Some(path) = &self.path else { return Ok(()) };
         std::thread::sleep(Duration::from_millis(1));
         // At the end and in one go: a file that is written anew is empty for a moment.
         let file = fs::OpenOptions::new().create(true).append(true).open(path);
         file.and_then(|mut file| file.write_all(format!("{step}\n").as_bytes()))
-            .map_err(|error| Error::io(path, error))
+            .map_err(|error| Error::io(path, error))?;
+        self.left -= 1;
+        if self.left == 0 {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
+        Ok(())
     }
 }
 
@@ -57,7 +71,8 @@ fn train(directory: &Path, checkpoints: bool) -> String {
     if checkpoints {
         trainer = trainer.checkpoints(directory.join("state"), INTERVAL);
     }
-    let mut slow = Slow(checkpoints.then(|| directory.join("steps")));
+    let left = std::env::var(LIMIT).map_or(usize::MAX, |steps| steps.parse().unwrap());
+    let mut slow = Slow { path: checkpoints.then(|| directory.join("steps")), left };
     let mut early = EarlyStopping::new(30);
     let mut best = KeepBest::new().file(directory.join("best"));
     let callbacks: &mut [&mut dyn Callback] = &mut [&mut slow, &mut early, &mut best];
@@ -87,9 +102,10 @@ fn worker() {
     fs::write(directory.join("result"), result).unwrap();
 }
 
-fn start(directory: &Path) -> Child {
+fn start(directory: &Path, steps: usize) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "checkpoints::worker", "--ignored"]).env(DIRECTORY, directory);
+    command.env(LIMIT, steps.to_string());
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
@@ -101,20 +117,20 @@ fn d18_a_killed_training_goes_on_to_the_same_bits() {
         let text = fs::read_to_string(directory.join("steps")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     };
-    let (mut random, mut kills) = (Random::new(3), 0);
-    for _ in 0..15 {
+    let mut random = Random::new(3);
+    for _ in 0..KILLS {
         let before = steps().len();
-        let mut worker = start(&directory);
+        let mut worker = start(&directory, STEPS);
         // Kill it at a random moment of its work.
         while steps().len() <= before && worker.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        std::thread::sleep(Duration::from_micros(random.below(20_000) as u64));
-        kills += u32::from(worker.kill().is_ok());
+        std::thread::sleep(Duration::from_micros(random.below(15_000) as u64));
+        assert!(worker.try_wait().unwrap().is_none(), "it ended by itself");
+        worker.kill().unwrap();
         worker.wait().unwrap();
     }
-    assert!(start(&directory).wait().unwrap().success());
-    assert!(kills >= 10, "{kills}");
+    assert!(start(&directory, usize::MAX).wait().unwrap().success());
     let result = fs::read_to_string(directory.join("result")).unwrap();
     assert!(result == expected, "the interrupted training came to something else");
     // A step that was lost was taken anew at most an interval later. The last line may be half.

@@ -1,6 +1,10 @@
 //! What several of these tests need.
 
 use std::path::PathBuf;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use tilewise_nn::Result;
 use tilewise_nn::search::{Caviar, History, Study, Trial, TrialRecord};
@@ -25,6 +29,48 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Waits for something that comes sooner or later, with a look after every `pause`. Looks are counted and
+/// not seconds: where the machine stands still for a while, nothing is late.
+pub(crate) fn wait_until(what: &str, pause: Duration, mut there: impl FnMut() -> bool) {
+    for _ in 0..Duration::from_secs(600).div_duration_f64(pause) as u64 {
+        if there() {
+            return;
+        }
+        sleep(pause);
+    }
+    panic!("in vain: {what}");
+}
+
+/// The time of the quickest of several calls: what else the machine does, or that it stands still,
+/// seldom falls into every one of them.
+pub(crate) fn quickest(calls: usize, mut call: impl FnMut()) -> Duration {
+    let time = |_| {
+        let start = Instant::now();
+        call();
+        start.elapsed()
+    };
+    (0..calls).map(time).min().unwrap()
+}
+
+/// Lets the first calls return together, when there are so many: as many workers take part.
+pub(crate) struct Together {
+    begun: AtomicUsize,
+    workers: usize,
+    all: Barrier,
+}
+
+impl Together {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self { begun: AtomicUsize::new(0), workers, all: Barrier::new(workers) }
+    }
+
+    pub(crate) fn begin(&self) {
+        if self.begun.fetch_add(1, Ordering::SeqCst) < self.workers {
+            self.all.wait();
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! One training watched closely: nudges, states to go back to, and doing it all again.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{BufReader, Read, Write};
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::common::Scratch;
 use tilewise_nn::prelude::*;
@@ -137,20 +138,36 @@ fn a11_keys_nudge_and_wrong_lines_say_what_is_right() {
         assert!(error.contains("learning_rate, momentum or weight_decay"), "{error}");
     }
     // What was typed before the first step is done after it.
-    let mut panda = Panda::new().keys(std::io::Cursor::new("q\n"));
-    let mut wait = Wait;
+    let (read, all) = channel();
+    let mut panda = Panda::new().keys(BufReader::new(Typed { left: b"q\n", read }));
+    let mut wait = Wait(all);
     let (_, losses) = train(3, &mut [&mut wait, &mut panda]).unwrap();
     assert!(losses.is_empty(), "stopped within the first epoch");
     assert!(Panda::<f32>::new().rescue(1.5, 1).is_err());
 }
 
-/// Gives the thread that reads keys time to do so.
-struct Wait;
+/// What was typed. Tells when somebody reads on behind it: then it was taken in.
+struct Typed {
+    left: &'static [u8],
+    read: Sender<()>,
+}
+
+impl Read for Typed {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left.is_empty() {
+            let _ = self.read.send(());
+        }
+        self.left.read(buffer)
+    }
+}
+
+/// Waits in the first step until everything was read.
+struct Wait(Receiver<()>);
 
 impl Callback for Wait {
     fn step(&mut self, session: &mut Session<'_>) -> Result<()> {
         if session.steps() == 1 {
-            std::thread::sleep(std::time::Duration::from_millis(500));
+            self.0.recv().unwrap();
         }
         Ok(())
     }

@@ -72,6 +72,7 @@ def main():
         for scheme in ("light", "dark"):
             for width in (360, 1280):
                 page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+                page.set_default_timeout(600_000)
                 wrong = []
                 page.on("console", lambda message: wrong.append(f"console: {message.text}"))
                 page.on("request", lambda request: wrong.append(f"asks for {request.url}")
