@@ -1,5 +1,6 @@
 //! How a study is opened: made anew or continued.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +130,8 @@ impl StudyBuilder {
         if let (Some(seed), Some(kept)) = (self.seed, kept.filter(|&kept| kept != wanted)) {
             return Err(Error::argument(format!("study `{name}`: seed"), kept, seed));
         }
-        let inner = Inner { storage, pruner: self.pruner, direction: self.direction };
+        let (pruner, direction, torn) = (self.pruner, self.direction, BTreeSet::new());
+        let inner = Inner { storage, pruner, direction, torn };
         Ok(Study::new(inner, index, name, kept.unwrap_or(wanted), self.sampler))
     }
 }

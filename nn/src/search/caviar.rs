@@ -67,7 +67,8 @@ impl Caviar {
     /// whose worker was killed are run again under their number.
     ///
     /// # Errors
-    /// If the journal cannot be read or written, or threads cannot be started.
+    /// If the journal cannot be read or written, or threads cannot be started. A trial that is cut short
+    /// by that is left to be run again.
     pub fn run<F>(&self, study: &Study, objective: F) -> Result<()>
     where
         F: Fn(&mut Trial<'_>) -> Result<f64> + Sync,

@@ -1,5 +1,6 @@
 //! A study: what is looked for, how, and what was found.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::search::pruner::Pruner;
 use crate::search::record::{Direction, State, TrialRecord};
 use crate::search::sampler::{Ask, Sampler};
 use crate::search::storage::worker::WORKER;
-use crate::search::storage::{Event, Need, Op, Storage, StudyState, time};
+use crate::search::storage::{Event, Need, Op, Storage, StudyState, Written, time};
 use crate::search::trial::Trial;
 
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Inner {
     pub(crate) storage: Storage,
     pub(crate) pruner: Option<Box<dyn Pruner>>,
     pub(crate) direction: Direction,
+    /// Trials of ours of which something could not be written.
+    pub(crate) torn: BTreeSet<u64>,
 }
 
 impl Inner {
@@ -28,6 +31,17 @@ impl Inner {
     fn study(&self, index: usize) -> Result<&StudyState> {
         let study = self.storage.replay().studies.get(index).and_then(Option::as_ref);
         study.ok_or_else(|| Error::argument("study", "there", "deleted by another process"))
+    }
+
+    /// Writes records of the trial with the storage's number `id`.
+    fn write_of(&mut self, id: u64, need: Need, ops: Vec<Op>) -> Result<Written> {
+        let written = self.storage.write(need, |_| ops);
+        written.inspect_err(|error| {
+            // What the storage says of the trial itself is no reason to run it again.
+            if !matches!(error, Error::Argument(_)) {
+                self.torn.insert(id);
+            }
+        })
     }
 
     /// Tells the pruner of everything before it came.
@@ -191,7 +205,8 @@ impl Study {
     /// Ends a trial with what its objective gave.
     ///
     /// # Errors
-    /// If the journal cannot be written.
+    /// If the journal cannot be written. If that is why the objective gave an error, it is given back, and
+    /// the trial is left to be run again.
     pub fn tell(&self, trial: &Trial<'_>, outcome: Result<f64>) -> Result<()> {
         trial.end(outcome)?;
         self.flush()
@@ -219,7 +234,8 @@ impl Study {
                 Plan::Wait => return Ok(Next::Wait),
                 Plan::Done => return Ok(Next::Done),
             };
-            let inner = self.lock();
+            let mut inner = self.lock();
+            inner.torn.retain(|&torn| Some(torn) != id);
             let state = inner.study(self.index)?;
             let number = id.and_then(|id| state.ids.binary_search(&id).ok());
             let record = number.and_then(|number| Some((id?, state.trials.all.get(number)?)));
@@ -253,8 +269,8 @@ impl Study {
         let number = trials.all.len() as u64;
         if number >= limit {
             // Those of other processes may have to be taken over yet; ours end without us.
-            let owners = trials.unfinished.iter().map(|&n| &trials.all[n as usize].system_attrs);
-            let mut owners = owners.filter_map(|attrs| attrs.get(WORKER)?.as_str());
+            let unfinished = trials.unfinished.iter().map(|&n| &trials.all[n as usize]);
+            let mut owners = unfinished.filter_map(|trial| storage.owner(trial));
             let wait = owners.any(|owner| owner != storage.worker());
             return (if wait { Plan::Wait } else { Plan::Done }, Vec::new());
         }
@@ -304,15 +320,28 @@ impl Study {
             let value = distribution.value(kept).as_f64().into();
             ops.push(Op::TrialAttr { trial: id, user: true, key: name.to_owned(), value });
         }
-        let written = inner.storage.write(Need::Note, |_| ops)?;
+        let written = inner.write_of(id, Need::Note, ops)?;
         inner.judge(self.index, written.events, u64::MAX);
         Ok(kept)
     }
 
-    /// Writes records of a trial; whether the pruner wants it to stop.
-    pub(crate) fn note(&self, number: u64, need: Need, ops: Vec<Op>) -> Result<bool> {
+    /// Leaves a trial to others, or to a later process, if it was cut short because something of it
+    /// could not be written: that says nothing about the trial. Whether it was.
+    pub(crate) fn leave_torn(&self, id: u64) -> bool {
         let mut inner = self.lock();
-        let written = inner.storage.write(need, |_| ops)?;
+        let torn = inner.torn.remove(&id);
+        if torn {
+            inner.storage.abandon(id);
+            self.ended.notify_all();
+        }
+        torn
+    }
+
+    /// Writes records of a trial, which has these numbers in the storage and the study; whether the
+    /// pruner wants it to stop.
+    pub(crate) fn note(&self, (id, number): (u64, u64), need: Need, ops: Vec<Op>) -> Result<bool> {
+        let mut inner = self.lock();
+        let written = inner.write_of(id, need, ops)?;
         let stop = inner.judge(self.index, written.events, number);
         self.ended.notify_all();
         Ok(stop)

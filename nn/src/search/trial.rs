@@ -157,6 +157,11 @@ impl<'a> Trial<'a> {
         self.kept(name, distribution).map(|kept| distribution.value(kept))
     }
 
+    /// That in the storage and that in the study.
+    fn numbers(&self) -> (u64, u64) {
+        (self.id, self.record.number)
+    }
+
     fn float(&mut self, name: &str, distribution: Distribution) -> Result<f64> {
         let value = self.suggest(name, &distribution)?;
         Ok(value.as_f64().unwrap_or(f64::NAN))
@@ -190,8 +195,7 @@ impl<'a> Trial<'a> {
             let what = format!("parameter `{name}`: value");
             return Err(Error::argument(what, "one within its range then", "none"));
         }
-        let who = (self.id, self.record.number);
-        let kept = self.study.draw(who, name, distribution, fixed)?;
+        let kept = self.study.draw(self.numbers(), name, distribution, fixed)?;
         let (name, distribution) = (name.to_owned(), distribution.clone());
         self.asked.push(name.clone());
         self.record.set_param(crate::search::Param { name, distribution, kept });
@@ -209,7 +213,7 @@ impl<'a> Trial<'a> {
         if self.again {
             return Ok(());
         }
-        match self.study.note(self.record.number, Need::Note, vec![op])? {
+        match self.study.note(self.numbers(), Need::Note, vec![op])? {
             true => Err(Error::Pruned { step }),
             false => Ok(()),
         }
@@ -226,11 +230,20 @@ impl<'a> Trial<'a> {
             return Ok(());
         }
         let op = Op::TrialAttr { trial: self.id, user: true, key: key.to_owned(), value };
-        self.study.note(self.record.number, Need::Note, vec![op]).map(drop)
+        self.study.note(self.numbers(), Need::Note, vec![op]).map(drop)
     }
 
-    /// Writes down how it ended; the next flush brings it to the disk.
+    /// Writes down how it ended; the next flush brings it to the disk. One that ended because something
+    /// of it could not be written has not failed: it stays as it is, to be run again.
     pub(crate) fn end(&self, outcome: Result<f64>) -> Result<()> {
+        let outcome = match outcome {
+            Err(error)
+                if !matches!(error, Error::Pruned { .. }) && self.study.leave_torn(self.id) =>
+            {
+                return Err(error);
+            }
+            other => other,
+        };
         let last = self.record.reports.last_key_value();
         let (state, value, reason) = match outcome {
             Ok(value) if !value.is_nan() => (State::Complete, Some(value), None),
@@ -247,6 +260,6 @@ impl<'a> Trial<'a> {
             ops.push(Op::TrialAttr { trial: self.id, user: true, key, value });
         }
         ops.push(Op::State { trial: self.id, state, value, time: Some(time::now()) });
-        self.study.note(self.record.number, Need::End, ops).map(drop)
+        self.study.note(self.numbers(), Need::End, ops).map(drop)
     }
 }

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::common::{Scratch, essence, parabola, run};
-use tilewise_nn::search::{Asha, Choice, Distribution, Sobol, Space, State, Study, Trial, Value};
+use crate::common::{Scratch, Together, essence, parabola, run};
+use tilewise_nn::Error;
+use tilewise_nn::search::{
+    Asha, Caviar, Choice, Distribution, Sobol, Space, State, Study, Trial, Value,
+};
 
 fn study(path: &Path) -> Study {
     Study::minimize("test").seed(3).journal(path).open().unwrap()
@@ -147,6 +150,32 @@ fn a17_a_study_keeps_its_direction_and_seed() {
     assert_eq!(other.trials().unwrap().len(), 2);
 }
 
+#[test]
+fn a17_a_trial_that_could_not_be_written_down_has_not_failed() {
+    let scratch = Scratch::new("torn");
+    let (path, away) = (scratch.file("study.journal"), scratch.file("away"));
+    let torn = study(&path);
+    let caviar = Caviar::new(3).workers(1).threads(1).progress(false);
+    let outcome = caviar.run(&torn, |trial| {
+        let value = parabola(trial)?;
+        if trial.number() == 1 {
+            fs::rename(&path, &away).unwrap();
+            let reported = trial.report(1, value);
+            fs::rename(&away, &path).unwrap();
+            reported?;
+        }
+        Ok(value)
+    });
+    assert!(matches!(outcome, Err(Error::Io { .. })), "{outcome:?}");
+    let states: Vec<State> = torn.trials().unwrap().iter().map(|trial| trial.state).collect();
+    assert_eq!(states, [State::Complete, State::Running]);
+    drop(torn);
+    let (again, whole) = (study(&path), Study::minimize("whole").seed(3).open().unwrap());
+    run(&again, 3, 1, parabola);
+    run(&whole, 3, 1, parabola);
+    assert_eq!(essence(&again), essence(&whole));
+}
+
 #[cfg(unix)]
 #[test]
 fn a17_a_lock_that_is_not_released_is_broken_after_the_grace_period() {
@@ -172,11 +201,13 @@ fn a12_processes_can_share_a_study() {
     let scratch = Scratch::new("shared");
     let path = scratch.file("study.journal");
     let (first, second) = (study(&path), study(&path));
+    let all = Together::new(4);
     std::thread::scope(|scope| {
         for study in [&first, &second] {
             scope.spawn(|| {
                 run(study, 40, 2, |trial| {
-                    std::thread::sleep(Duration::from_millis(15));
+                    all.begin();
+                    std::thread::sleep(Duration::from_millis(5));
                     parabola(trial)
                 });
             });

@@ -8,9 +8,9 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::common::{Scratch, essence, run};
+use crate::common::{Scratch, essence, run, wait_until};
 use tilewise_nn::random::Random;
 use tilewise_nn::search::{State, Study, Trial, TrialRecord, Value};
 
@@ -22,6 +22,12 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/search/with_ser
 struct Program(Child);
 
 impl Program {
+    /// `STOP` or `CONT`.
+    fn signal(&self, name: &str) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
     fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -77,15 +83,17 @@ impl Place {
     }
 
     fn serve(&self) -> Program {
+        self.serve_as("serve")
+    }
+
+    fn serve_as(&self, mode: &str) -> Program {
         let space = self.spaces.map(|(hub, _)| hub);
         let mut command =
-            self.python(space, &["serve", &self.database, self.host, &self.port.to_string()]);
+            self.python(space, &[mode, &self.database, self.host, &self.port.to_string()]);
         let program = Program(command.stderr(Stdio::null()).spawn().unwrap());
-        let begin = Instant::now();
-        while self.spaces.is_none() && TcpStream::connect((self.host, self.port)).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(60), "the service does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let reached = || TcpStream::connect((self.host, self.port)).is_ok();
+        let moment = Duration::from_millis(50);
+        wait_until("the service starts", moment, || self.spaces.is_some() || reached());
         program
     }
 
@@ -150,11 +158,9 @@ fn alone(trials: u64) -> Study {
 
 /// Until so many trials have ended.
 fn wait_for(study: &Study, trials: usize) {
-    let begin = Instant::now();
-    while study.look(|history| history.finished()).unwrap() < trials {
-        assert!(begin.elapsed() < Duration::from_secs(600), "no progress");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("trials end", Duration::from_millis(20), || {
+        study.look(|history| history.finished()).unwrap() >= trials
+    });
 }
 
 #[test]
@@ -181,15 +187,60 @@ fn a17_a_study_in_a_service_survives_kills_of_workers_and_of_the_service() {
         assert!(survives.succeeds());
     }
     assert!([place.worker(0, trials), place.worker(1, trials)].map(Program::succeeds) == [true; 2]);
-    assert_eq!(essence(&watch), essence(&alone(trials)), "no trial lost, none counted twice");
     let all = watch.trials().unwrap();
-    assert!(all.iter().all(|trial| trial.state == State::Complete && trial.reports.len() == 3));
+    assert_whole(&all);
+    assert_eq!(essence(&watch), essence(&alone(trials)), "no trial lost, none counted twice");
     let theirs = place.dump(0);
     assert_eq!(theirs.len(), all.len());
     for (ours, theirs) in all.iter().zip(&theirs) {
         assert_eq!(theirs[2].as_f64(), ours.value, "{theirs}");
         assert_eq!(theirs[3]["one_minus_b"].as_f64(), ours.param("b").map(|b| b.kept));
     }
+}
+
+#[test]
+#[ignore = "needs a Python with optuna: its path in TILEWISE_OPTUNA_PYTHON"]
+fn a17_a_service_that_was_started_anew_between_two_calls_loses_no_parameter() {
+    let scratch = Scratch::new("service-forgets");
+    let place = Place::here(&scratch);
+    let service = place.serve_as("forget");
+    let study = open(&place.url());
+    run(&study, 12, 2, objective);
+    assert_whole(&study.trials().unwrap());
+    assert_eq!(essence(&study), essence(&alone(12)));
+    drop(service);
+}
+
+#[test]
+#[ignore = "needs a Python with optuna: its path in TILEWISE_OPTUNA_PYTHON"]
+fn a17_a_study_in_a_service_survives_that_workers_and_the_service_are_stopped_for_a_while() {
+    let scratch = Scratch::new("service-pauses");
+    let place = Place::here(&scratch);
+    let (service, trials) = (place.serve(), 160);
+    let watch = open(&place.url());
+    let mut random = Random::new(3);
+    let workers = [place.worker(0, trials), place.worker(1, trials)];
+    // Each alone, any two, and all at once: longer than the grace period, as a suspended machine is.
+    for which in 1..8 {
+        wait_for(&watch, 20 * which);
+        std::thread::sleep(Duration::from_micros(random.below(100_000) as u64));
+        let stopped = [&workers[0], &workers[1], &service].into_iter().enumerate();
+        let stopped: Vec<_> = stopped.filter(|(bit, _)| which >> bit & 1 == 1).collect();
+        stopped.iter().for_each(|(_, program)| program.signal("STOP"));
+        std::thread::sleep(Duration::from_secs(3));
+        stopped.iter().for_each(|(_, program)| program.signal("CONT"));
+    }
+    assert!(workers.map(Program::succeeds) == [true; 2]);
+    assert_whole(&watch.trials().unwrap());
+    assert_eq!(essence(&watch), essence(&alone(trials)), "no trial lost, none counted twice");
+    drop(service);
+}
+
+/// Every trial is complete, with its three reports; tells all that is known of those that are not.
+fn assert_whole(all: &[TrialRecord]) {
+    let whole = |trial: &&TrialRecord| trial.state == State::Complete && trial.reports.len() == 3;
+    let broken: Vec<_> = all.iter().filter(|trial| !whole(trial)).collect();
+    assert!(broken.is_empty(), "{} of {}: {broken:#?}", broken.len(), all.len());
 }
 
 /// Everything is complete, and ours have the draws of their numbers.

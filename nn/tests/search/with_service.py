@@ -1,6 +1,7 @@
 """Optuna's storage service, and Optuna working on the study `service` in it.
 
     python with_service.py serve DATABASE HOST PORT    runs the proxy in front of the database until it is killed
+    python with_service.py forget DATABASE HOST PORT   the same, as if started anew before every parameter
     python with_service.py work HOST PORT TRIALS       runs that many trials
     python with_service.py dump HOST PORT              prints number, state, value and parameters of every trial
 """
@@ -21,14 +22,30 @@ def objective(trial):
     return a + 1 - b
 
 
+def forgetful(storage):
+    """The same storage, which knows as little as after its start when a parameter is first set."""
+    set_param, known = storage.set_trial_param, set()
+
+    def set_anew(trial, name, *rest):
+        if (trial, name) not in known:
+            known.add((trial, name))
+            storage.__init__(storage._backend)
+        set_param(trial, name, *rest)
+
+    storage.set_trial_param = set_anew
+    return storage
+
+
 def main():
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     mode, *rest = sys.argv[1:]
-    if mode == "serve":
-        run_grpc_proxy_server(get_storage(rest[0]), host=rest[1], port=int(rest[2]))
+    if mode in ("serve", "forget"):
+        storage = get_storage(rest[0])
+        storage = forgetful(storage) if mode == "forget" else storage
+        run_grpc_proxy_server(storage, host=rest[1], port=int(rest[2]))
         return
     storage = GrpcStorageProxy(host=rest[0], port=int(rest[1]))
-    storage.wait_server_ready(timeout=60)
+    storage.wait_server_ready(timeout=600)
     study = optuna.create_study(storage=storage, study_name="service", load_if_exists=True)
     if mode == "work":
         study.optimize(objective, n_trials=int(rest[2]))

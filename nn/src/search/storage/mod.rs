@@ -15,8 +15,6 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value as Json;
-
 use journal::{Flush, Journal};
 pub(crate) use op::Op;
 pub(crate) use replay::{Event, Replay, StudyState};
@@ -72,11 +70,20 @@ enum Place {
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
 enum Held {
-    #[expect(dead_code, reason = "held, not looked at")]
     File(lock::Lock),
     #[cfg(feature = "grpc")]
-    #[expect(dead_code, reason = "held, not looked at")]
     Service(ServiceLock),
+}
+
+impl Held {
+    /// Whether nobody took us for dead meanwhile.
+    fn is_held(&self) -> Result<bool> {
+        match self {
+            Self::File(lock) => Ok(lock.is_held()),
+            #[cfg(feature = "grpc")]
+            Self::Service(lock) => lock.is_held(),
+        }
+    }
 }
 
 /// All studies, with where they are written.
@@ -125,6 +132,24 @@ impl Storage {
         &self.replay
     }
 
+    /// Who runs a trial, if that is one of ours.
+    pub(crate) fn owner<'a>(&self, trial: &'a TrialRecord) -> Option<&'a str> {
+        match &self.place {
+            Place::Memory(_) | Place::File(..) => trial.system_attrs.get(WORKER)?.as_str(),
+            #[cfg(feature = "grpc")]
+            Place::Service(_) => Service::owner(trial),
+        }
+    }
+
+    /// Leaves a trial of ours to others; that of a journal when this process ends.
+    #[cfg_attr(not(feature = "grpc"), expect(unused_variables, reason = "for services"))]
+    pub(crate) fn abandon(&self, id: u64) {
+        #[cfg(feature = "grpc")]
+        if let Place::Service(service) = &self.place {
+            service.abandon(id);
+        }
+    }
+
     /// Whether a trial that runs, with the storage's number `id`, will never be finished by the one
     /// who began it.
     #[cfg_attr(not(feature = "grpc"), expect(unused_variables, reason = "for services"))]
@@ -132,8 +157,7 @@ impl Storage {
         match &self.place {
             Place::Memory(_) => false,
             Place::File(journal, worker) => {
-                let owner = trial.system_attrs.get(WORKER).and_then(Json::as_str);
-                let others = owner.filter(|&owner| owner != worker.id);
+                let others = self.owner(trial).filter(|&owner| owner != worker.id);
                 others.is_some_and(|owner| Worker::is_dead(journal.path(), owner))
             }
             #[cfg(feature = "grpc")]
@@ -195,8 +219,15 @@ impl Storage {
         need: Need,
         decide: impl FnOnce(&Self) -> Vec<Op>,
     ) -> Result<Written> {
-        let held = self.lock(need)?;
-        let events = self.sync()?;
+        let mut events = Vec::new();
+        let held = loop {
+            let held = self.lock(need)?;
+            events.extend(self.sync()?);
+            // Whoever was stopped for a while may have been passed over, and what it saw be old.
+            if held.as_ref().map_or(Ok(true), Held::is_held)? {
+                break held;
+            }
+        };
         let ops = decide(self);
         let mut written = Written { events, ..Written::default() };
         if ops.is_empty() {

@@ -22,8 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CALL: Duration = Duration::from_secs(20);
 /// How long to connect, and how soon a connection that died in silence is noticed.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Calls that fail inside the service, such as at a database that is locked.
-const ATTEMPTS: u32 = 6;
+/// The same for calls that fail inside the service, such as at a database that is locked or is started
+/// anew.
+const TROUBLE: Duration = Duration::from_secs(30);
 
 /// A connection that comes back by itself.
 #[derive(Debug, Clone)]
@@ -42,7 +43,8 @@ impl Line {
         let answer = async {
             let mut grpc = self.grpc.clone();
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            let path = PathAndQuery::from_static(method);
+            let path = PathAndQuery::try_from(format!("/optuna.StorageService/{method}"));
+            let path = path.map_err(|error| Status::internal(error.to_string()))?;
             grpc.unary(Request::new(request), path, ProstCodec::default()).await
         };
         let answer = answer.await;
@@ -106,22 +108,48 @@ impl Client {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
-        let (begin, mut pause, mut attempts) = (Instant::now(), Duration::from_millis(25), 1);
+        self.call_unless(method, request, || None)
+    }
+
+    /// The same. Before it is made again, `done` may find that it was carried out, though nobody said
+    /// so, and what its answer would have been.
+    pub(super) fn call_unless<Q, A>(
+        &self,
+        method: &'static str,
+        request: Q,
+        mut done: impl FnMut() -> Option<A>,
+    ) -> Result<A, Status>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let (mut tried, mut pause) = (Duration::ZERO, Duration::from_millis(25));
         loop {
+            let begin = Instant::now();
             let answer = self.runtime.block_on(self.line.call(method, request.clone()));
-            match answer {
-                Err(status) if is_outage(&status) && begin.elapsed() < PATIENCE => {}
-                Err(status) if status.code() == Code::Unknown && attempts < ATTEMPTS => {}
-                other => return other,
+            let patience = match &answer {
+                Err(status) if is_outage(status) => PATIENCE,
+                Err(status) if status.code() == Code::Unknown => TROUBLE,
+                _ => return answer,
+            };
+            // Where this process was stopped for a while, or its machine, it did not try meanwhile.
+            tried += begin.elapsed().min(CALL) + pause;
+            if tried > patience {
+                return answer;
             }
-            attempts += 1;
             std::thread::sleep(pause);
             pause = (2 * pause).min(Duration::from_secs(1));
+            if let Some(answer) = done() {
+                return Ok(answer);
+            }
         }
     }
 
     /// What went wrong, as an error of this crate.
     pub(super) fn error(&self, status: &Status) -> Error {
+        if status.code() == Code::InvalidArgument {
+            return Error::argument("storage service: value", "one it takes", status.message());
+        }
         let text = format!("storage service: {:?}: {}", status.code(), status.message());
         Error::io(Path::new(&self.url), std::io::Error::other(text))
     }
