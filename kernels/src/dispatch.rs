@@ -34,7 +34,7 @@ pub enum Isa {
     /// AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
-    /// AVX-512 and tiles of bf16: for products of bf16 matrices. Whatever else is asked to run on it
+    /// AVX-512 and tiles of bf16: for products of halves, and of `f32` at other precisions. Whatever else is asked to run on it
     /// runs on AVX-512.
     #[cfg(target_arch = "x86_64")]
     Amx(Amx),
@@ -81,7 +81,7 @@ impl Isa {
         Ok(*available_for_halves()?.last().expect("the portable path is always there"))
     }
 
-    /// The path on which everything runs that is no product of bf16 matrices: AVX-512 where this is
+    /// The path on which everything runs that is no product for tiles: AVX-512 where this is
     /// AMX, otherwise this one.
     #[must_use]
     #[inline]

@@ -63,7 +63,7 @@
 //! One binary holds every path. The CPU's feature bits choose among them when the program runs:
 //! `portable`, `avx2` (with FMA and F16C) and `avx512` (F, BW, DQ, VL). [`available`] lists what can run,
 //! `TILEWISE_MAX_ISA` caps it, [`Exec::isa`] forces one, and [`Isa::best`] tells which will run.
-//! What is asked for in `f32` is computed in `f32`, whatever the path. Products of [`bf16`] matrices, and
+//! What is asked for in `f32` is computed in `f32`, whatever the path. Products of halves, and
 //! those of `f32` at another [`Precision`], have one path more, `amx`, which is in the list
 //! [`available_for_halves`].
 //!

@@ -54,6 +54,7 @@ fn products_are_those_of_the_instruction() {
                 (MatRef::new(&a, m, k).unwrap(), MatRef::new(&b, n, k).unwrap().t());
             Gemm::new(left, right)
                 .unwrap()
+                .batch_invariant(true)
                 .run(MatMut::new(&mut c, m, n).unwrap(), Exec::serial().isa(isa))
                 .unwrap();
             for (at, &got) in c.iter().enumerate() {

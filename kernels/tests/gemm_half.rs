@@ -76,6 +76,7 @@ fn a_packed_operand_gives_the_same_bits<E: SumsTo<f32>>(values: fn(usize, u32) -
                         let mut c = vec![1.0; m * n];
                         let out = MatMut::new(&mut c, m, n).unwrap();
                         let gemm = gemm.beta(0.5).bias(&bias).activation(Activation::Relu);
+                        let gemm = gemm.batch_invariant(true);
                         gemm.run(out, exec).unwrap();
                         c
                     };
@@ -136,9 +137,8 @@ fn the_plan_tells_which_path_runs() {
         let plan = Gemm::new(a, a).unwrap().plan(exec).unwrap();
         assert_eq!(plan.isa(), isa);
         assert!(plan.to_string().starts_with(isa.name()), "{plan}");
-        // Tiles multiply bf16 only.
-        assert_eq!(Gemm::new(b, b).unwrap().plan(exec).unwrap().isa(), isa.without_tiles());
-        assert_eq!(PackedB::for_isa(b, isa).unwrap().isa(), isa.without_tiles());
+        assert_eq!(Gemm::new(b, b).unwrap().plan(exec).unwrap().isa(), isa);
+        assert_eq!(PackedB::for_isa(b, isa).unwrap().isa(), isa);
     }
     assert_eq!(Gemm::new(a, a).unwrap().plan(Exec::default()).unwrap().isa(), best());
 }
@@ -162,5 +162,31 @@ fn on_tiles_block_sizes_do_not_show() {
         let gemm = Gemm::new(a, b).unwrap().blocking(Blocking { kc, mc, nc });
         gemm.run(MatMut::new(&mut c, m, n).unwrap(), Exec::serial()).unwrap();
         assert!(same_bits(&c, &want), "kc {kc}, mc {mc}, nc {nc}");
+    }
+}
+
+/// A C that outgrows the caches is written past them, from its first whole line on.
+#[test]
+fn a_large_c_of_few_steps_has_the_bits_of_its_rows() {
+    let (m, n, k) = (2100, 4112, 3);
+    let (a, b) = (brains(m * k, 10), brains(k * n, 11));
+    let (a, b) = (MatRef::new(&a, m, k).unwrap(), MatRef::new(&b, k, n).unwrap());
+    for shift in [0, 3] {
+        let mut all = vec![f32::NAN; shift + m * n];
+        for threads in [1, 3] {
+            all.fill(f32::NAN);
+            let out = MatMut::new(&mut all[shift..], m, n).unwrap();
+            let exec = Exec::default().par(Par::Threads(threads));
+            Gemm::new(a, b).unwrap().alpha(0.5).run(out, exec).unwrap();
+            for first in [0, 1, 33, 1000, m - 40] {
+                let rows = a.split_rows(first).1.split_rows(40).0;
+                let mut want = vec![f32::NAN; 40 * n];
+                let out = MatMut::new(&mut want, 40, n).unwrap();
+                Gemm::new(rows, b).unwrap().alpha(0.5).run(out, Exec::serial()).unwrap();
+                let got = &all[shift + first * n..][..40 * n];
+                assert!(same_bits(got, &want), "shift {shift}, {threads} threads, row {first}");
+            }
+            assert!(all[shift..].iter().all(|x| x.is_finite()));
+        }
     }
 }

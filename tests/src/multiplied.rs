@@ -62,7 +62,7 @@ impl Rounding {
 
     /// Sums of products of parts. In a block of at most [`MOST_STEPS`] steps of 32 a product of the first parts meets
     /// 16 roundings in its chain, one where chains meet and `adds` at each step; then one for each
-    /// block. First parts are larger than the values by up to 2^-8. `left_out`: what is missing of a
+    /// block. The magnitudes of parts add up to those of the values and up to 2^-7 more. `left_out`: what is missing of a
     /// product, and the roundings of small products, in units of a rounding.
     fn of_parts(k: usize, adds: usize, left_out: f64) -> Self {
         let steps = k.div_ceil(32);
@@ -70,7 +70,7 @@ impl Rounding {
         let chain = (k.min(16) + 1 + adds * steps.min(MOST_STEPS) + blocks) as f64;
         let plain = Self::of_a_chain::<f32>(k);
         Self {
-            times: 1.01 * chain + left_out,
+            times: 1.02 * chain + left_out,
             underflow: plain.underflow,
             // Subnormal parts and results are lost, all below 2^-126, beside a product of at least 2^-80.
             of_largest: k as f64 * (-42.0_f64).exp2(),
@@ -126,6 +126,11 @@ impl Multiplied<Self> for f64 {
 impl Multiplied<f32> for f16 {
     fn narrow(x: f32) -> Self {
         Self::from_f32(x)
+    }
+
+    fn rounding(isa: Isa, _precision: Precision, k: usize) -> Rounding {
+        // Two parts are exact.
+        if on_tiles(isa) { Rounding::of_parts(k, 4, 0.0) } else { Rounding::of_a_chain::<f32>(k) }
     }
 }
 

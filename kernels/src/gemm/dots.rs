@@ -16,6 +16,7 @@ use super::element::Element;
 use super::epilogue::Finish;
 use super::plan::{Operand, Problem};
 use super::region::Region;
+use crate::buffer::with_scratch;
 use crate::dispatch::caches;
 use crate::parallel::ColumnsMut;
 use crate::simd::{Float, Kernel, MOST_LANES, Simd};
@@ -27,6 +28,9 @@ pub(super) const MOST_ROWS: usize = 8;
 /// its end. With more rows the sums take longer than the memory.
 const AHEAD: usize = 4096;
 
+/// The same in halves: they are used up at half the speed.
+const HALVES_AHEAD: usize = 512;
+
 /// A region whose rows of A and columns of B are contiguous.
 pub(super) struct Dots<'a, 'b, E: Element> {
     pub(super) region: &'a Region<'b, E>,
@@ -37,8 +41,30 @@ impl<E: Element> Kernel<E::Sum> for Dots<'_, '_, E> {
 
     #[inline(always)]
     fn run<S: Simd<E::Sum>>(self, simd: S) {
-        let Problem { a, shape: [rows, cols, k], .. } = self.region.problem;
-        let a: Operand<E::Sum> = a.in_place();
+        let Problem { a, shape: [rows, _, k], .. } = self.region.problem;
+        if a.strides[1] == 1 || k == 1 {
+            return self.rows(simd, a);
+        }
+        // A few rows of halves, which are wanted in runs. A sum has the room of two.
+        let len = rows * k;
+        with_scratch(len, |scratch: *mut E::Sum| {
+            let start: *mut E = scratch.cast();
+            for row in 0..rows {
+                for step in 0..k {
+                    // SAFETY: the region has these rows and steps, and the scratch as many elements.
+                    unsafe { *start.wrapping_add(row * k + step) = *a.at(row, step) };
+                }
+            }
+            self.rows(simd, Operand { start: start.cast_const(), strides: [k, 1] });
+        });
+    }
+}
+
+impl<E: Element> Dots<'_, '_, E> {
+    /// The products of rows `a`, whose elements are neighbours.
+    #[inline(always)]
+    fn rows<S: Simd<E::Sum>>(&self, simd: S, a: Operand<E>) {
+        let [rows, cols, k] = self.region.problem.shape;
         // Columns that stay in the second level while all rows pass.
         let column = k.saturating_mul(size_of::<E>()).max(1);
         let most = (caches().l2 / 2 / column).next_multiple_of(S::LANES).max(S::LANES);
@@ -58,7 +84,7 @@ impl<E: Element> Kernel<E::Sum> for Dots<'_, '_, E> {
 /// A few rows of a region, with all its columns.
 struct Strip<'a, 'b, E: Element> {
     region: &'a Region<'b, E>,
-    a: Operand<E::Sum>,
+    a: Operand<E>,
     /// The first row, and the one behind the last.
     rows: [usize; 2],
     k: usize,
@@ -122,7 +148,6 @@ impl<E: Element, const ROWS: usize, const COLS: usize, const CHAINS: usize> Kern
     fn run<S: Simd<E::Sum>>(self, simd: S) {
         let Strip { region, a, rows: [first, end], k } = *self.strip;
         let Problem { b, c, ref store, .. } = region.problem;
-        let b: Operand<E::Sum> = b.in_place();
         let alpha = simd.splat(store.alpha);
         let plain = store.is_plain() && store.beta == E::Sum::ZERO && c.strides[1] == 1;
         let [first_col, end_col] = self.cols;
@@ -188,44 +213,24 @@ impl<E: Element> Strip<'_, '_, E> {
 }
 
 /// `ROWS` rows of A times `COLS` columns of B: as many products as vectors have lanes.
-struct Group<T, const ROWS: usize, const COLS: usize> {
-    rows: [*const T; ROWS],
-    cols: [*const T; COLS],
+struct Group<E, const ROWS: usize, const COLS: usize> {
+    rows: [*const E; ROWS],
+    cols: [*const E; COLS],
     k: usize,
 }
 
-impl<T: Float, const ROWS: usize, const COLS: usize> Group<T, ROWS, COLS> {
+/// Accumulators of a group, one for each product.
+type Sums<V> = [V; MOST_LANES];
+
+impl<E: Element, const ROWS: usize, const COLS: usize> Group<E, ROWS, COLS> {
     /// The product of row i and column j, in lane `i * COLS + j`.
     #[inline(always)]
-    fn sums<S: Simd<T>, const CHAINS: usize>(&self, simd: S) -> S::V {
+    fn sums<S: Simd<E::Sum>, const CHAINS: usize>(&self, simd: S) -> S::V {
         let mut chains = [[simd.zero(); MOST_LANES]; CHAINS];
-        let (mut step, whole) = (0, self.k / S::LANES * S::LANES);
-        while step + CHAINS * S::LANES <= whole {
-            for sums in &mut chains {
-                // SAFETY: the region's rows and columns have k elements, of which these are LANES.
-                let load = |run: &*const T| unsafe { simd.load_ptr(run.wrapping_add(step)) };
-                self.add(simd, load, sums);
-                if ROWS == 1 {
-                    for col in &self.cols {
-                        simd.prefetch(col.wrapping_add(step + AHEAD / size_of::<T>()));
-                    }
-                }
-                step += S::LANES;
-            }
-        }
-        for sums in &mut chains {
-            if step < whole {
-                // SAFETY: as above.
-                let load = |run: &*const T| unsafe { simd.load_ptr(run.wrapping_add(step)) };
-                self.add(simd, load, sums);
-                step += S::LANES;
-            }
-        }
-        if step < self.k {
-            let tail = simd.tail(self.k - step);
-            // SAFETY: as above; these are the last ones.
-            let load = |run: &*const T| unsafe { simd.load_tail(run.wrapping_add(step), tail) };
-            self.add(simd, load, &mut chains[CHAINS - 1]);
+        if E::FEW {
+            self.sum_halves(simd, &mut chains);
+        } else {
+            self.sum(simd, &mut chains);
         }
         let mut sums = chains[0];
         for others in &chains[1..] {
@@ -236,13 +241,98 @@ impl<T: Float, const ROWS: usize, const COLS: usize> Group<T, ROWS, COLS> {
         simd.sum_each(&mut sums[..S::LANES])
     }
 
-    /// Adds the products of one vector of every row and every column.
+    /// Adds all products of halves, two vectors of each run at a time.
     #[inline(always)]
-    fn add<S: Simd<T>>(
+    fn sum_halves<S: Simd<E::Sum>, const CHAINS: usize>(
         &self,
         simd: S,
-        load: impl Fn(&*const T) -> S::V,
-        sums: &mut [S::V; MOST_LANES],
+        chains: &mut [Sums<S::V>; CHAINS],
+    ) {
+        let together = 2 * S::LANES;
+        let whole = self.k / together * together;
+        for step in (0..whole).step_by(together) {
+            // SAFETY: the region's rows and columns have k elements, of which these are two vectors.
+            let load = |run: &*const E| unsafe { E::load_two(simd, run.wrapping_add(step)) };
+            self.add_two(simd, load, chains);
+            if ROWS == 1 {
+                for col in &self.cols {
+                    simd.prefetch(col.wrapping_add(step + HALVES_AHEAD).cast());
+                }
+            }
+        }
+        if whole < self.k {
+            // SAFETY: as above; these are the last ones.
+            let load = |run: &*const E| unsafe {
+                E::load_some(simd, run.wrapping_add(whole), self.k - whole)
+            };
+            self.add_two(simd, load, chains);
+        }
+    }
+
+    /// Adds the products of two vectors of every row and every column.
+    #[inline(always)]
+    fn add_two<S: Simd<E::Sum>, const CHAINS: usize>(
+        &self,
+        simd: S,
+        load: impl Fn(&*const E) -> [S::V; 2],
+        chains: &mut [Sums<S::V>; CHAINS],
+    ) {
+        let rows: [[S::V; 2]; ROWS] = std::array::from_fn(|i| load(&self.rows[i]));
+        for (j, col) in self.cols.iter().enumerate() {
+            for (v, col) in load(col).into_iter().enumerate() {
+                let sums = &mut chains[v % CHAINS];
+                for (i, row) in rows.iter().enumerate() {
+                    sums[i * COLS + j] = simd.mul_add(row[v], col, sums[i * COLS + j]);
+                }
+            }
+        }
+    }
+
+    /// Adds all products of floats, a vector of each run at a time.
+    #[inline(always)]
+    fn sum<S: Simd<E::Sum>, const CHAINS: usize>(
+        &self,
+        simd: S,
+        chains: &mut [Sums<S::V>; CHAINS],
+    ) {
+        let (mut step, whole) = (0, self.k / S::LANES * S::LANES);
+        while step + CHAINS * S::LANES <= whole {
+            for sums in chains.iter_mut() {
+                // SAFETY: the region's rows and columns have k elements, of which these are LANES.
+                let load = |run: &*const E| unsafe { simd.load_ptr(run.wrapping_add(step).cast()) };
+                self.add(simd, load, sums);
+                if ROWS == 1 {
+                    for col in &self.cols {
+                        simd.prefetch(col.wrapping_add(step + AHEAD / size_of::<E>()).cast());
+                    }
+                }
+                step += S::LANES;
+            }
+        }
+        for sums in chains.iter_mut() {
+            if step < whole {
+                // SAFETY: as above.
+                let load = |run: &*const E| unsafe { simd.load_ptr(run.wrapping_add(step).cast()) };
+                self.add(simd, load, sums);
+                step += S::LANES;
+            }
+        }
+        if step < self.k {
+            let tail = simd.tail(self.k - step);
+            // SAFETY: as above; these are the last ones.
+            let load =
+                |run: &*const E| unsafe { simd.load_tail(run.wrapping_add(step).cast(), tail) };
+            self.add(simd, load, &mut chains[CHAINS - 1]);
+        }
+    }
+
+    /// Adds the products of one vector of every row and every column.
+    #[inline(always)]
+    fn add<S: Simd<E::Sum>>(
+        &self,
+        simd: S,
+        load: impl Fn(&*const E) -> S::V,
+        sums: &mut Sums<S::V>,
     ) {
         let rows: [S::V; ROWS] = std::array::from_fn(|i| load(&self.rows[i]));
         for (j, col) in self.cols.iter().enumerate() {

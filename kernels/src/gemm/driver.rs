@@ -12,6 +12,7 @@ use super::blocking::{Blocking, even_pieces, panels, strips};
 use super::dots::Dots;
 use super::element::Element;
 use super::epilogue::{Finish, Store};
+use super::few::FewRows;
 use super::gemv::RowTimesMatrix;
 use super::microkernel::TileArgs;
 use super::pack::{pack_columns, pack_rows};
@@ -31,6 +32,9 @@ impl<E: Element> Kernel<E::Sum> for Region<'_, E> {
     fn run<S: Simd<E::Sum>>(self, simd: S) {
         if self.packing.method == Method::Dots {
             return simd.call(Dots { region: &self });
+        }
+        if E::FEW && self.packing.method == Method::Rows {
+            return simd.call(FewRows { region: &self });
         }
         let [rows, cols, k] = self.problem.shape;
         let Blocking { kc, mc, nc } = self.packing.blocking;

@@ -13,7 +13,7 @@ use super::precision::Precision;
 use super::report::{Planning, Steps};
 use super::rounded::{rounded, rounded_whole};
 use crate::dispatch::Isa;
-use crate::simd::{Float, Half};
+use crate::simd::{Float, Half, MOST_LANES, Simd};
 
 /// What a matrix operand is made of: `f32`, `f64`, [`bf16`] or [`f16`](struct@crate::f16). Sealed: the
 /// methods take what only this crate can make.
@@ -27,8 +27,46 @@ pub trait Element: Copy + Debug + PartialEq + Send + Sync + 'static {
     #[doc(hidden)]
     const IN_PLACE: bool;
 
+    /// Whether a few rows are multiplied in a way of their own; see [`few`](super::few).
+    #[doc(hidden)]
+    const FEW: bool = false;
+    /// Multiply-adds of products that vectors compute faster than tiles, at most.
+    #[doc(hidden)]
+    const BESIDE_TILES: usize = 0;
+
     /// The same value in the type of the sums, exactly.
     fn widen(self) -> Self::Sum;
+    /// Two vectors of the neighbours from `from` on, in the order that [`in_order`](Self::in_order) knows.
+    ///
+    /// # Safety
+    /// `2 * LANES` elements must be readable.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn load_two<S: Simd<Self::Sum>>(simd: S, from: *const Self) -> [S::V; 2] {
+        // SAFETY: as promised by the caller.
+        unsafe { Self::load_some(simd, from, 2 * S::LANES) }
+    }
+    /// The first `count` neighbours from `from` on, one vector after the other, then zeros.
+    ///
+    /// # Safety
+    /// They must be readable, and at most `2 * LANES`.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn load_some<S: Simd<Self::Sum>>(simd: S, from: *const Self, count: usize) -> [S::V; 2] {
+        let mut values = [Self::Sum::ZERO; 2 * MOST_LANES];
+        for (i, value) in values[..count].iter_mut().enumerate() {
+            // SAFETY: as promised by the caller.
+            *value = unsafe { *from.wrapping_add(i) }.widen();
+        }
+        [simd.load(&values), simd.load(&values[S::LANES..])]
+    }
+    /// Writes lanes that were loaded by [`load_two`](Self::load_two) as the neighbours that they were.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn in_order<S: Simd<Self::Sum>>(simd: S, lanes: [S::V; 2], to: &mut [Self::Sum]) {
+        simd.store(lanes[0], to);
+        simd.store(lanes[1], &mut to[S::LANES..]);
+    }
     /// The path that products of this type and of a precision take where `isa` may be used.
     #[doc(hidden)]
     #[inline]
@@ -163,60 +201,106 @@ impl Element for f32 {
     }
 }
 
-impl Element for f16 {
-    type Sum = f32;
-    const IN_PLACE: bool = false;
-
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        Half::widen(self)
-    }
-    vector_tiles!();
+/// The 32 or fewer halves from `from` on as vectors, one after the other.
+///
+/// # Safety
+/// As of [`Element::load_some`].
+#[inline(always)]
+unsafe fn load_halves<H: Half, S: Simd<f32>>(simd: S, from: *const H, count: usize) -> [S::V; 2] {
+    // SAFETY: as promised by the caller.
+    let halves = unsafe { std::slice::from_raw_parts(from, count) };
+    let (low, high) = halves.split_at(count.min(S::LANES));
+    [simd.load_half_partial(low), simd.load_half_partial(high)]
 }
 
-impl Element for bf16 {
-    type Sum = f32;
-    const IN_PLACE: bool = false;
+/// The members of halves, which have tiles of their own.
+macro_rules! half_element {
+    ($half:ty; $($members:tt)*) => {
+        impl Element for $half {
+            type Sum = f32;
+            const IN_PLACE: bool = false;
+            const FEW: bool = true;
 
+            #[inline(always)]
+            fn widen(self) -> f32 {
+                Half::widen(self)
+            }
+            #[inline(always)]
+            unsafe fn load_some<S: Simd<f32>>(
+                simd: S,
+                from: *const Self,
+                count: usize,
+            ) -> [S::V; 2] {
+                // SAFETY: as promised by the caller.
+                unsafe { load_halves(simd, from, count) }
+            }
+            $($members)*
+            #[inline]
+            fn path_on(isa: Isa, _precision: Precision) -> Isa {
+                isa
+            }
+            fn steps(isa: Isa, work: &Multiply<'_, Self>) -> Steps {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Amx(_) => amx::steps(work),
+                    _ => isa.run(Planning { work }),
+                }
+            }
+            fn multiply(isa: Isa, work: &Multiply<'_, Self>) {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Amx(token) => amx::multiply(token, *work),
+                    _ => isa.run(work),
+                }
+            }
+            fn packed_layout(
+                isa: Isa,
+                precision: Precision,
+                side: Side,
+                shape: [usize; 2],
+            ) -> Option<([usize; 2], usize)> {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Amx(_) => amx::packed_layout::<Self>(precision, shape),
+                    _ => layout::<Self>(isa, side, shape),
+                }
+            }
+            fn pack(isa: Isa, precision: Precision, work: PackWhole<Self>) {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Amx(token) => amx::pack(token, precision, work),
+                    _ => isa.run(work),
+                }
+            }
+        }
+    };
+}
+
+half_element! {
+    bf16;
+    const BESIDE_TILES: usize = 16 * 16 * 16;
     #[inline(always)]
-    fn widen(self) -> f32 {
-        Half::widen(self)
+    unsafe fn load_two<S: Simd<f32>>(simd: S, from: *const Self) -> [S::V; 2] {
+        // SAFETY: as promised by the caller.
+        unsafe { simd.load_pairs(from) }
     }
-    #[inline]
-    fn path_on(isa: Isa, _precision: Precision) -> Isa {
-        isa
-    }
-    fn steps(isa: Isa, work: &Multiply<'_, Self>) -> Steps {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Amx(_) => amx::steps(work),
-            _ => isa.run(Planning { work }),
+    #[inline(always)]
+    fn in_order<S: Simd<f32>>(simd: S, lanes: [S::V; 2], to: &mut [f32]) {
+        let mut both = [[0.0; MOST_LANES]; 2];
+        simd.store(lanes[0], &mut both[0]);
+        simd.store(lanes[1], &mut both[1]);
+        for (i, pair) in to[..2 * S::LANES].chunks_exact_mut(2).enumerate() {
+            pair.copy_from_slice(&[both[0][i], both[1][i]]);
         }
     }
-    fn multiply(isa: Isa, work: &Multiply<'_, Self>) {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Amx(token) => amx::multiply(token, *work),
-            _ => isa.run(work),
-        }
-    }
-    fn packed_layout(
-        isa: Isa,
-        precision: Precision,
-        side: Side,
-        shape: [usize; 2],
-    ) -> Option<([usize; 2], usize)> {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Amx(_) => amx::packed_layout::<Self>(precision, shape),
-            _ => layout::<Self>(isa, side, shape),
-        }
-    }
-    fn pack(isa: Isa, precision: Precision, work: PackWhole<Self>) {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Amx(token) => amx::pack(token, precision, work),
-            _ => isa.run(work),
-        }
+}
+half_element! {
+    f16;
+    const BESIDE_TILES: usize = 48 * 48 * 48;
+    #[inline(always)]
+    unsafe fn load_two<S: Simd<f32>>(simd: S, from: *const Self) -> [S::V; 2] {
+        // SAFETY: as promised by the caller.
+        let halves = unsafe { std::slice::from_raw_parts(from, 2 * S::LANES) };
+        simd.load_halves(halves)
     }
 }

@@ -12,6 +12,7 @@
 //! * [`narrow`]: the short way of small products.
 //! * [`gemv`]: a single row, which packs nothing.
 //! * [`dots`]: a few rows and contiguous columns of B: dot products, which pack nothing either.
+//! * [`few`]: a few rows of halves, which pack nothing either, and when tiles are left for vectors.
 //! * [`packed`]: operands packed once for many products.
 //! * [`driver`]: the loops around the tile.
 //! * [`region`]: rectangles of C, and how they are cut.
@@ -32,8 +33,11 @@ mod cost;
 mod dots;
 #[allow(unsafe_code)]
 mod driver;
+#[allow(unsafe_code)]
 mod element;
 mod epilogue;
+#[allow(unsafe_code)]
+mod few;
 #[allow(unsafe_code)]
 mod gemv;
 #[allow(unsafe_code)]
@@ -290,15 +294,6 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
         let c = Operand { start: std::ptr::null(), strides: [self.b.shape()[1], 1] };
         let steps = E::steps(isa, &self.multiply_of(self.operands(c), None, exec.threads()));
         Ok(GemmPlan { isa, steps })
-    }
-
-    /// The path that will run: the one that an operand was packed for, if one was.
-    #[inline]
-    fn path(&self, exec: Exec) -> Result<Isa> {
-        match self.a.isa().or(self.b.isa()) {
-            None => exec.path_for_halves().map(|isa| E::path_on(isa, self.precision)),
-            Some(isa) => Ok(isa),
-        }
     }
 
     /// Writes C.

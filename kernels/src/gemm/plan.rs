@@ -102,6 +102,8 @@ pub(super) enum Method {
     Tiles,
     /// Dot products of contiguous runs.
     Dots,
+    /// A few rows of halves, which are widened where they lie.
+    Rows,
 }
 
 /// Where the operands are read, and in blocks of which sizes.
@@ -318,6 +320,10 @@ impl<'a, E: Element> Multiply<'a, E> {
         let in_place = TileTable::<S, E::Sum>::rows_in_place(vectors, problem.a.strides[0]);
         let packing = match (method, self.prepacked) {
             (Method::Dots, _) => Packing::DOTS,
+            (Method::Rows, _) => {
+                let Packing { blocking, .. } = problem.packing(tile, in_place, None);
+                Packing { method, blocking, ..Packing::DOTS }
+            }
             (_, [None, None]) => problem.packing(tile, in_place, self.forced),
             (_, packed) => problem.packing_of_prepacked(tile, packed),
         };
@@ -328,7 +334,8 @@ impl<'a, E: Element> Multiply<'a, E> {
     #[inline]
     fn method(&self, lanes: usize, tile: [usize; 2]) -> (Method, bool) {
         match self.is_free() {
-            true => self.problem.best(lanes, tile, self.invariant),
+            true => (self.problem.way_of_few(self.invariant))
+                .unwrap_or_else(|| self.problem.best(lanes, tile, self.invariant)),
             false => (Method::Tiles, false),
         }
     }

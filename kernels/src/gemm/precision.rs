@@ -27,7 +27,8 @@ pub enum Precision {
     Bf16x3,
     /// Each value is rounded to the nearest `bf16`, ties to even, and products of these are summed in
     /// `f32`: each product errs by up to 2^-8 of itself. On every path the operands are rounded so, and on
-    /// `amx` the product is that of [`bf16`](crate::bf16) matrices, bit for bit.
+    /// `amx` the product is the [`batch_invariant`](Gemm::batch_invariant) one of [`bf16`](crate::bf16)
+    /// matrices, bit for bit.
     Bf16,
 }
 

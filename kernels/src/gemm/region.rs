@@ -105,8 +105,8 @@ impl<E: Element> Region<'_, E> {
     /// so the cut goes through a side whose operand is packed, if the other one is not.
     fn cuts_rows(&self, tiles: [usize; 2]) -> bool {
         match (self.packing.a, self.packing.b) {
-            // The number of rows decides the order of the sums.
-            _ if self.packing.method == Method::Dots => false,
+            // The number of rows decides the order of the sums, and a few rows are taken together.
+            _ if self.packing.method != Method::Tiles => false,
             _ if tiles[0] < 2 || tiles[1] < 2 => tiles[0] >= tiles[1],
             (Source::InPlace, Source::Pack) if tiles[1] >= 4 => false,
             (Source::Pack, Source::InPlace) if tiles[0] >= 4 => true,

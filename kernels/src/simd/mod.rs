@@ -108,6 +108,20 @@ pub trait Simd<T: Float>: Copy + Send + Sync + 'static {
     fn stream_halves<H: Half>(self, v: [Self::V; 2], dst: &mut [H], _leave: &Streaming) {
         self.store_halves(v, dst);
     }
+    /// The `2 * LANES` bf16 from `src` on, exactly but for the payloads of NaN: those at even places, and
+    /// those at odd ones, which is how a vector of pairs comes apart with the least effort.
+    ///
+    /// # Safety
+    /// They must be readable.
+    #[inline(always)]
+    unsafe fn load_pairs(self, src: *const ::half::bf16) -> [Self::V; 2] {
+        let mut values = [[T::ZERO; MOST_LANES]; 2];
+        for i in 0..2 * Self::LANES {
+            // SAFETY: as promised by the caller.
+            values[i % 2][i / 2] = T::from_f64(unsafe { *src.add(i) }.widen().into());
+        }
+        [self.load(&values[0]), self.load(&values[1])]
+    }
     /// The first `LANES` halves, exactly (in `f64`: by way of `f32`). Panics if there are fewer.
     #[inline(always)]
     fn load_half<H: Half>(self, src: &[H]) -> Self::V {

@@ -53,6 +53,29 @@ fn of_every_transposition_and_stride() {
     all_hold(cases);
 }
 
+/// A few rows or columns, which are not packed: at the edges of vectors, of steps that are added at once,
+/// of strips of columns and of blocks of k.
+#[test]
+fn of_a_few_rows_or_columns() {
+    let transposed = Layout { column_major: true, ..Layout::DENSE };
+    let layouts = [Layout::DENSE, transposed, Layout { gap: 3, ..Layout::DENSE }];
+    let sizes = [(31, 7), (32, 64), (33, 9), (64, 33), (100, 65), (2100, 17), (40, 1100)];
+    let mut cases = Vec::new();
+    for (i, &(long, k)) in sizes.iter().enumerate() {
+        for few in [1, 2, 3, 4, 5, 8, 9] {
+            for turned in [false, true] {
+                let (m, n) = if turned { (long, few) } else { (few, long) };
+                let at = cases.len();
+                let layouts = [at, at / 3, i + at / 2].map(|i| layouts[i % layouts.len()]);
+                let beta = [0.0, 0.5][at / 2 % 2];
+                let bias = at % 3 == 1;
+                cases.push(Case { layouts, beta, bias, ..Case::plain(m, n, k) });
+            }
+        }
+    }
+    all_hold(cases);
+}
+
 #[test]
 fn in_tiny_blocks() {
     let mut cases = Vec::new();
@@ -92,7 +115,12 @@ fn of_every_kind_of_values() {
         .enumerate()
         .map(|(i, values)| {
             let activation = activation::ALL[i % activation::ALL.len()];
-            Case { values, activation, beta: 0.3, ..Case::plain(9, 17, 35) }
+            Case {
+                values,
+                activation,
+                beta: 0.3,
+                ..Case::plain([9, 3, 60][i % 3], 17, [35, 35, 60][i % 3])
+            }
         })
         .collect();
     all_hold(cases);

@@ -2,9 +2,9 @@
 
 use super::super::epilogue::{Finish, Store};
 use super::super::plan::Operand;
-use super::tile::SIDE;
+use super::tile::{ABREAST, PAIRS, SIDE};
 use crate::parallel::ColumnsMut;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Streaming};
 
 /// A tile of sums, and the part of C that is made of it.
 pub(super) struct FinishTile<'a> {
@@ -45,6 +45,43 @@ impl Kernel<f32> for FinishTile<'_> {
             for (j, &value) in row.iter().enumerate() {
                 // SAFETY: an element of this part of C.
                 unsafe { *c.at(i, j).cast_mut() = value };
+            }
+        }
+    }
+}
+
+/// Writes a square of sums past the caches. A line of C is a row of a tile.
+pub(super) struct StreamSquare<'a> {
+    pub(super) alpha: f32,
+    pub(super) sums: *const f32,
+    /// The part of C, which begins with a line and has contiguous rows of whole lines.
+    pub(super) c: Operand<f32>,
+    /// Its rows and columns.
+    pub(super) shape: [usize; 2],
+    pub(super) leave: &'a Streaming,
+}
+
+impl Kernel<f32> for StreamSquare<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<f32>>(self, simd: S) {
+        let Self { alpha, sums, c, shape: [height, width], leave } = self;
+        let alpha = simd.splat(alpha);
+        for i in 0..height {
+            let tile = i / SIDE * ABREAST;
+            for j in (0..width).step_by(S::LANES) {
+                let from = (tile + j / SIDE) * PAIRS + i % SIDE * SIDE + j % SIDE;
+                let to = c.at(i, j).cast_mut();
+                // SAFETY: sums of the square, and a part of C which no one else touches now.
+                unsafe {
+                    let value = simd.mul(alpha, simd.load_ptr(sums.wrapping_add(from)));
+                    if j + S::LANES <= width {
+                        simd.stream_ptr(value, to, leave);
+                    } else {
+                        simd.store_tail(value, to, simd.tail(width - j));
+                    }
+                }
             }
         }
     }

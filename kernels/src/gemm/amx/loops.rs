@@ -3,7 +3,7 @@
 use super::super::blocking::even_pieces;
 use super::super::plan::{Operand, Problem, Source};
 use super::super::region::Region;
-use super::finish::FinishTile;
+use super::finish::{FinishTile, StreamSquare};
 use super::guard::{GUARD, Guarded};
 use super::operand::{Scheme, Tiled};
 use super::pack::PackPanels;
@@ -11,7 +11,7 @@ use super::room::Room;
 use super::split::pack_split;
 use super::tile::{ABREAST, LANES, PAIRS, SIDE, SQUARE, STEPS, Square, Tiles};
 use crate::dispatch::Amx;
-use crate::simd::Simd;
+use crate::simd::{Simd, Streaming};
 
 /// The loops over one region.
 pub(super) struct Loops<'a, S, E: Tiled> {
@@ -69,6 +69,7 @@ impl Panels {
 impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
     /// The three outer loops.
     pub(super) fn blocks(&self) {
+        let leave = self.region.streams.then(Streaming::new);
         let [rows, cols, steps] = self.room.region;
         for row in even_pieces(rows, self.room.block[0]) {
             for col in even_pieces(cols, self.room.block[1]) {
@@ -79,7 +80,7 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
                     let place = Place { row, col, step, depth };
                     let panels = [self.panels_of_a(place), self.panels_of_b(place)];
                     if self.scheme == Scheme::One {
-                        self.block(place, panels);
+                        self.block(place, panels, leave.as_ref());
                     } else {
                         self.block_of_parts(place, panels);
                     }
@@ -156,7 +157,12 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
     }
 
     /// The two inner loops: one block of each operand.
-    fn block(&self, Place { row, col, step, .. }: Place, [a, b]: [Panels; 2]) {
+    fn block(
+        &self,
+        Place { row, col, step, .. }: Place,
+        [a, b]: [Panels; 2],
+        leave: Option<&Streaming>,
+    ) {
         let Problem { c, shape: [rows, cols, _], ref store, .. } = self.region.problem;
         let begins = step.0 == 0;
         let ends = step.0 + step.1 == self.room.region[2];
@@ -169,7 +175,8 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
                 let tiles = shape.map(|size| size.div_ceil(SIDE));
                 let place = if begins && ends { 0 } else { i * self.room.block[1] + j };
                 let sums = self.sums.wrapping_add(place * SQUARE);
-                let direct = ends && raw && shape == tiles.map(|count| count * SIDE);
+                let direct =
+                    ends && raw && leave.is_none() && shape == tiles.map(|count| count * SIDE);
                 let (to, strides) = if direct {
                     let row = size_of::<f32>() * c.strides[0];
                     (c.at(at[0], at[1]).cast_mut(), [row, 4 * SIDE, SIDE * row])
@@ -182,7 +189,10 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
                 // SAFETY: panels were packed in whole tiles; the sums have room for whole squares;
                 // C is written directly only where it has all elements of the tiles.
                 unsafe { self.tiles.sum(&square, tiles) };
-                if ends {
+                if let Some(leave) = leave.filter(|_| ends) {
+                    let (alpha, c) = (store.alpha, Operand { start: c.at(at[0], at[1]), ..c });
+                    self.simd.call(StreamSquare { alpha, sums, c, shape, leave });
+                } else if ends {
                     self.end((!direct).then_some(sums), at, shape);
                 }
             }

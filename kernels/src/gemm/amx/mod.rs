@@ -40,7 +40,7 @@ use super::report::Steps;
 use crate::buffer::with_scratch;
 use crate::dispatch::{Amx, caches};
 use crate::parallel::Split;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, LINE, Simd};
 
 /// Rows and columns of the sums that the tiles hold.
 const TILE: [usize; 2] = [LANES; 2];
@@ -59,10 +59,20 @@ pub(super) fn steps<E: Tiled>(work: &Multiply<'_, E>) -> Steps {
 /// Does `work`.
 pub(super) fn multiply<E: Tiled>(amx: Amx, work: Multiply<'_, E>) {
     let work = turned(work);
-    let (region, scheme) = (region(&work), E::scheme(work.precision));
-    work.par.divide(region, grain(&region), &|piece: Region<'_, E>| {
-        Simd::<f32>::call(amx.vectors(), Rectangle { amx, scheme, region: &piece });
-    });
+    let (mut region, scheme) = (region(&work), E::scheme(work.precision));
+    let run = |region: Region<'_, E>| {
+        work.par.divide(region, grain(&region), &|piece: Region<'_, E>| {
+            Simd::<f32>::call(amx.vectors(), Rectangle { amx, scheme, region: &piece });
+        });
+    };
+    // Stores past the caches write whole lines: what comes before the first one is computed apart.
+    let lead = if region.streams { region.problem.c.start.align_offset(LINE) } else { 0 };
+    if lead > 0 {
+        let (first, rest) = region.at_column(lead.min(region.problem.shape[1]));
+        run(Region { streams: false, ..first });
+        region = rest;
+    }
+    run(region);
 }
 
 /// Padded steps and lanes of so many steps of rows of A or columns of B, packed, and the elements
@@ -138,7 +148,10 @@ fn turned<E: Tiled>(work: Multiply<'_, E>) -> Multiply<'_, E> {
 fn region<'a, E: Tiled>(work: &Multiply<'a, E>) -> Region<'a, E> {
     let (problem, packing) = (work.problem, packing(work));
     let grid = problem.store.grid(TILE, work.prepacked[0].is_some());
-    Region { problem, origin: [0; 2], grid, packing, streams: false }
+    // Panels of a packed B lie as far from the start of C as they do; sums of parts wait to be added.
+    let free = work.prepacked[1].is_none() && E::scheme(work.precision) == Scheme::One;
+    let streams = free && problem.streams();
+    Region { problem, origin: [0; 2], grid, packing, streams }
 }
 
 /// Units of a region that make up [`GRAIN`].

@@ -1,6 +1,6 @@
 //! What tiles are made of: bf16 as they are, or numbers as sums of them.
 
-use half::bf16;
+use half::{bf16, f16};
 
 use super::super::element::Element;
 use super::super::plan::Operand;
@@ -23,6 +23,8 @@ pub(in super::super) enum Scheme {
     One,
     /// Two parts, three products of them.
     Three,
+    /// Two parts, all four products.
+    Four,
     /// Three parts, six products.
     Six,
 }
@@ -32,7 +34,7 @@ impl Scheme {
     pub(super) fn parts(self) -> usize {
         match self {
             Self::One => 1,
-            Self::Three => 2,
+            Self::Three | Self::Four => 2,
             Self::Six => 3,
         }
     }
@@ -87,6 +89,19 @@ impl Tiled for bf16 {
     #[inline(always)]
     fn as_bf16(from: Operand<Self>, _exist: [usize; 2], _room: &mut Room) -> Operand<Self> {
         from
+    }
+
+    #[inline(always)]
+    unsafe fn vector(amx: Amx, from: *const Self) -> Vector {
+        // SAFETY: as promised by the caller.
+        unsafe { amx.vectors().load_widened(from) }
+    }
+}
+
+/// Eleven bits are two parts, exactly.
+impl Tiled for f16 {
+    fn scheme(_: Precision) -> Scheme {
+        Scheme::Four
     }
 
     #[inline(always)]

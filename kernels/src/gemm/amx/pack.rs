@@ -10,8 +10,9 @@
 use half::bf16;
 
 use super::super::plan::Operand;
-use super::operand::{Room, Tiled};
+use super::operand::{Room, Tiled, Vector};
 use super::tile::{ABREAST, PAIRS, SIDE, STEPS};
+use crate::dispatch::Amx;
 use crate::simd::{Kernel, Simd};
 
 /// Panels of 32 lanes, one after the other, each with its two tiles of a step side by side. The last
@@ -29,24 +30,31 @@ pub(super) struct PackPanels<E, const BY_LANE: bool> {
     pub(super) first: usize,
 }
 
-impl<E: Tiled, const BY_LANE: bool> Kernel<f32> for PackPanels<E, BY_LANE> {
+/// Packs panels of bf16, or of what is rounded to it.
+pub(super) struct WholePanels<E, const BY_LANE: bool> {
+    pub(super) amx: Amx,
+    pub(super) panels: PackPanels<E, BY_LANE>,
+}
+
+impl<E: Tiled, const BY_LANE: bool> Kernel<f32> for WholePanels<E, BY_LANE> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<f32>>(self, simd: S) {
-        let [lanes, steps] = self.shape.map(|size| size.div_ceil(SIDE));
+    fn run<S: Simd<f32>>(self, _simd: S) {
+        let Self { amx, panels } = self;
+        let [lanes, steps] = panels.shape.map(|size| size.div_ceil(SIDE));
         let steps = steps.div_ceil(2);
         // In the order in which the operand lies in memory.
-        if self.from.strides[0] == 1 {
+        if panels.from.strides[0] == 1 {
             for step in 0..steps {
                 for lane in 0..lanes {
-                    self.tile(simd, lane, step);
+                    panels.tile(amx, lane, step);
                 }
             }
         } else {
             for lane in 0..lanes {
                 for step in 0..steps {
-                    self.tile(simd, lane, step);
+                    panels.tile(amx, lane, step);
                 }
             }
         }
@@ -56,7 +64,7 @@ impl<E: Tiled, const BY_LANE: bool> Kernel<f32> for PackPanels<E, BY_LANE> {
 impl<E: Tiled, const BY_LANE: bool> PackPanels<E, BY_LANE> {
     /// The tile of so many sixteens of lanes and steps of 32.
     #[inline(always)]
-    fn tile<S: Simd<f32>>(&self, simd: S, lane: usize, step: usize) {
+    fn tile(&self, amx: Amx, lane: usize, step: usize) {
         let [lanes, steps] = self.shape;
         let panel = lane / ABREAST;
         let abreast = ABREAST.min(lanes.div_ceil(SIDE) - panel * ABREAST);
@@ -66,7 +74,7 @@ impl<E: Tiled, const BY_LANE: bool> PackPanels<E, BY_LANE> {
         let exist = [SIDE.min(lanes - lane * SIDE), STEPS.min(steps - step * STEPS)];
         let mut room = Room([bf16::ZERO; SIDE * STEPS]);
         let from = E::as_bf16(from, exist, &mut room);
-        Lanes { from, exist: exist[0] }.square::<S, BY_LANE>(simd, exist[1], to);
+        Lanes { from, exist: exist[0] }.square::<BY_LANE>(amx, exist[1], to);
     }
 }
 
@@ -81,98 +89,69 @@ impl Lanes {
     /// One tile, of `steps` steps that exist. `BY_LANE`: its rows are lanes, as in A;
     /// otherwise they are pairs of steps.
     #[inline(always)]
-    fn square<S: Simd<f32>, const BY_LANE: bool>(self, simd: S, steps: usize, to: *mut u32) {
-        let Self { from, .. } = self;
-        let [lane_stride, step_stride] = from.strides;
-        let to: *mut f32 = to.cast();
-        let lanes_are_neighbours = lane_stride == 1 && step_stride != 1;
+    fn square<const BY_LANE: bool>(self, amx: Amx, steps: usize, to: *mut u32) {
         let whole = self.exist == SIDE && steps == STEPS;
-        // The rows of the tile are where they come from: nothing to turn.
-        if whole && lanes_are_neighbours && !BY_LANE {
-            for pair in 0..SIDE {
-                let row = interleaved(simd, from, pair, [SIDE, STEPS]);
+        // Two copies with known sizes: no masks, and nothing to ask in the loops.
+        match (self.from.strides[0] == 1 && self.from.strides[1] != 1, whole) {
+            (true, true) => self.filled::<BY_LANE, true>(amx, [SIDE, STEPS], to),
+            (true, false) => self.filled::<BY_LANE, true>(amx, [self.exist, steps], to),
+            (false, true) => self.filled::<BY_LANE, false>(amx, [SIDE, STEPS], to),
+            (false, false) => self.filled::<BY_LANE, false>(amx, [self.exist, steps], to),
+        }
+    }
+
+    /// The same of lanes that are `NEIGHBOURS`, or of steps that may be.
+    #[inline(always)]
+    fn filled<const BY_LANE: bool, const NEIGHBOURS: bool>(
+        self,
+        amx: Amx,
+        exist: [usize; 2],
+        to: *mut u32,
+    ) {
+        let (simd, to) = (amx.vectors(), to.cast::<f32>());
+        if NEIGHBOURS != BY_LANE {
+            // The rows of the tile are where they come from: nothing to turn.
+            for i in 0..SIDE {
+                let row = self.run::<NEIGHBOURS>(amx, exist, i);
                 // SAFETY: the caller of the kernel vouches for a whole tile at `to`.
-                unsafe { simd.store_ptr(row, to.wrapping_add(pair * SIDE)) };
+                unsafe { Simd::<f32>::store_ptr(simd, row, to.wrapping_add(i * SIDE)) };
             }
             return;
         }
-        if whole && step_stride == 1 && BY_LANE {
-            for lane in 0..SIDE {
-                // SAFETY: as above; 32 halves, which are 16 values of 32 bits, exist in every lane.
-                unsafe {
-                    let row = simd.load_ptr(from.at(lane, 0).cast());
-                    simd.store_ptr(row, to.wrapping_add(lane * SIDE));
-                }
-            }
-            return;
+        let mut rows = [Simd::<f32>::zero(simd); SIDE];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = self.run::<NEIGHBOURS>(amx, exist, i);
         }
-        let mut rows = [simd.zero(); SIDE];
-        if lanes_are_neighbours {
-            for (pair, row) in rows[..steps.div_ceil(2)].iter_mut().enumerate() {
-                *row = interleaved(simd, from, pair, [self.exist, steps]);
-            }
-        } else {
-            for (lane, row) in rows[..self.exist].iter_mut().enumerate() {
-                *row = lane_of(simd, from, lane, steps);
-            }
-        }
-        if lanes_are_neighbours == BY_LANE {
-            simd.transpose(&mut rows);
-        }
+        Simd::<f32>::transpose(simd, &mut rows);
         for (i, &row) in rows.iter().enumerate() {
             // SAFETY: as above.
-            unsafe { simd.store_ptr(row, to.wrapping_add(i * SIDE)) };
+            unsafe { Simd::<f32>::store_ptr(simd, row, to.wrapping_add(i * SIDE)) };
         }
     }
-}
 
-/// Steps `2 * pair` and the one after it of up to 16 neighbouring lanes, as pairs.
-#[inline(always)]
-fn interleaved<S: Simd<f32>>(
-    simd: S,
-    from: Operand<bf16>,
-    pair: usize,
-    [lanes, steps]: [usize; 2],
-) -> S::V {
-    let even = halves::<SIDE>(from.at(0, 2 * pair), lanes);
-    let odd =
-        if 2 * pair + 1 < steps { halves(from.at(0, 2 * pair + 1), lanes) } else { [0; SIDE] };
-    let pairs: [u32; SIDE] = std::array::from_fn(|i| u32::from(even[i]) | u32::from(odd[i]) << 16);
-    // SAFETY: 16 values of 32 bits; which type they have does not matter to a load.
-    unsafe { simd.load_ptr(pairs.as_ptr().cast()) }
-}
-
-/// Up to 32 steps of a lane, as pairs.
-#[inline(always)]
-fn lane_of<S: Simd<f32>>(simd: S, from: Operand<bf16>, lane: usize, steps: usize) -> S::V {
-    let start = from.at(lane, 0);
-    if from.strides[1] == 1 && steps == STEPS {
-        // SAFETY: 32 halves, which are 16 values of 32 bits, exist from `start` on.
-        return unsafe { simd.load_ptr(start.cast()) };
-    }
-    let mut values = [0; STEPS];
-    if from.strides[1] == 1 {
-        values = halves(start, steps);
-    } else {
+    /// Run `i`: two steps of all lanes that are `NEIGHBOURS`, otherwise all steps of lane `i`; zeros where
+    /// none are.
+    #[inline(always)]
+    fn run<const NEIGHBOURS: bool>(self, amx: Amx, [exist, steps]: [usize; 2], i: usize) -> Vector {
+        let (simd, from) = (amx.vectors(), self.from);
+        if NEIGHBOURS {
+            let lanes = |step: usize| if step < steps { exist } else { 0 };
+            let [even, odd] = [2 * i, 2 * i + 1].map(|step| (from.at(0, step), lanes(step)));
+            // SAFETY: so many lanes of these steps exist.
+            return unsafe { simd.interleaved([even, odd]) };
+        }
+        let start = from.at(i, 0);
+        let steps = if i < exist { steps } else { 0 };
+        if from.strides[1] == 1 {
+            // SAFETY: so many steps of the lane exist.
+            return unsafe { simd.load_few(start, steps) };
+        }
+        let mut values = [bf16::ZERO; STEPS];
         for (step, value) in values[..steps].iter_mut().enumerate() {
-            // SAFETY: step `step` of lane `lane` exists.
-            *value = unsafe { *from.at(lane, step) }.to_bits();
+            // SAFETY: step `step` of lane `i` exists.
+            *value = unsafe { *from.at(i, step) };
         }
+        // SAFETY: 32 halves.
+        unsafe { simd.load_few(values.as_ptr(), STEPS) }
     }
-    // SAFETY: 32 halves, which are 16 values of 32 bits.
-    unsafe { simd.load_ptr(values.as_ptr().cast()) }
-}
-
-/// The bits of `count` neighbours from `from` on, then zeros.
-#[inline(always)]
-fn halves<const N: usize>(from: *const bf16, count: usize) -> [u16; N] {
-    let from = from.cast::<u16>();
-    if count == N {
-        // SAFETY: callers name neighbours that exist; no alignment is asked.
-        return unsafe { from.cast::<[u16; N]>().read_unaligned() };
-    }
-    let mut values = [0; N];
-    // SAFETY: callers name neighbours that exist, at most N.
-    unsafe { values.as_mut_ptr().copy_from_nonoverlapping(from, count) };
-    values
 }

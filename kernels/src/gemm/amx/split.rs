@@ -10,7 +10,7 @@
 
 use super::guard::Guard;
 use super::operand::{Scheme, Tiled, Vector};
-use super::pack::PackPanels;
+use super::pack::{PackPanels, WholePanels};
 use super::tile::{ABREAST, LANES, PAIRS, SIDE, STEPS};
 use crate::dispatch::Amx;
 use crate::simd::{Kernel, Simd};
@@ -33,8 +33,8 @@ pub(super) fn pack_split<E: Tiled, const BY_LANE: bool>(
 ) {
     let simd = amx.vectors();
     match scheme {
-        Scheme::One => Simd::<f32>::call(simd, panels),
-        Scheme::Three => {
+        Scheme::One => Simd::<f32>::call(simd, WholePanels { amx, panels }),
+        Scheme::Three | Scheme::Four => {
             Simd::<f32>::call(simd, SplitPanels::<E, 2, BY_LANE> { amx, panels, guard });
         }
         Scheme::Six => {

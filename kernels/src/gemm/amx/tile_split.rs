@@ -207,10 +207,10 @@ impl Tiles {
         // SAFETY: a value of this type says that tiles exist and are configured on this thread; the
         // caller vouches for the addresses.
         unsafe {
-            if scheme == Scheme::Six {
-                Self::sum_six(turned, work, meanwhile)
-            } else {
-                Self::sum_three(turned, work, meanwhile)
+            match scheme {
+                Scheme::Six => Self::sum_six(turned, work, meanwhile),
+                Scheme::Four => Self::sum_four(turned, work, meanwhile),
+                Scheme::Three | Scheme::One => Self::sum_three(turned, work, meanwhile),
             }
         }
     }
@@ -322,6 +322,60 @@ impl Tiles {
                         beside!(0),
                         beside!(64),
                         load!(b "dt1" 2048, 3072),
+                        beside!(128),
+                        beside!(192),
+                        advance!()
+                    )
+                ),
+            }
+        }
+    }
+
+    /// All four products of two parts, those of small parts first.
+    ///
+    /// # Safety
+    /// As of `sum_parts`, on a thread whose tiles are configured.
+    unsafe fn sum_four(turned: bool, work: &Parts, meanwhile: Meanwhile) -> AddSquare {
+        // SAFETY: tiles are configured, and the caller vouches for the addresses.
+        unsafe {
+            match turned {
+                false => kernel!(
+                    work,
+                    meanwhile,
+                    up!(
+                        4096,
+                        load!(both "d" 2048, 3072; "d" 2048, 3072),
+                        beside!(0),
+                        beside!(64),
+                        load!(a "d" 0, 1024),
+                        beside!(128),
+                        beside!(192),
+                        advance!(),
+                        load!(b "d" 0, 1024),
+                        beside!(0),
+                        beside!(64),
+                        load!(a "d" 2048, 3072),
+                        beside!(128),
+                        beside!(192),
+                        advance!()
+                    )
+                ),
+                true => kernel!(
+                    work,
+                    meanwhile,
+                    up!(
+                        4096,
+                        load!(both "d" 2048, 3072; "d" 2048, 3072),
+                        beside!(0),
+                        beside!(64),
+                        load!(b "d" 0, 1024),
+                        beside!(128),
+                        beside!(192),
+                        advance!(),
+                        load!(a "d" 0, 1024),
+                        beside!(0),
+                        beside!(64),
+                        load!(b "d" 2048, 3072),
                         beside!(128),
                         beside!(192),
                         advance!()

@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use half::bf16;
+
 use super::{Avx2, enter, registers};
 use crate::simd::{Draws, Half, Kernel, Simd, Streaming};
 
@@ -75,6 +77,15 @@ impl Simd<f32> for Avx2 {
         // SAFETY: as in `store_halves`, and aligned to a vector as just checked; the end of the leave
         // orders the store before any other thread is told of it.
         unsafe { _mm256_stream_si256(dst.as_mut_ptr().cast(), bits) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(self, src: *const bf16) -> [__m256; 2] {
+        // SAFETY: 16 readable halves of two bytes each, as promised; features as in `registers`.
+        unsafe {
+            let pairs = _mm256_loadu_si256(src.cast());
+            let odd = _mm256_and_si256(pairs, _mm256_set1_epi32(-0x1_0000));
+            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(odd)]
+        }
     }
     #[inline(always)]
     fn load_half<H: Half>(self, src: &[H]) -> __m256 {

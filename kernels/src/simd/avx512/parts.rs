@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use half::bf16;
+
 use super::{Avx512, registers};
 use crate::simd::half::Half;
 
@@ -46,6 +48,35 @@ impl Avx512 {
     pub(crate) unsafe fn load_widened<H: Half>(self, from: *const H) -> __m512 {
         // SAFETY: as promised by the caller; no alignment is asked, and features as in `registers`.
         self.widen::<H>(unsafe { _mm256_loadu_si256(from.cast()) })
+    }
+
+    /// The first `count` of 32 halves from `from` on, as pairs, then zeros.
+    ///
+    /// # Safety
+    /// They must be readable.
+    #[inline(always)]
+    pub(crate) unsafe fn load_few(self, from: *const bf16, count: usize) -> __m512 {
+        let mask = ((1_u64 << count.min(32)) - 1) as u32;
+        // SAFETY: the mask covers no more than `count` halves, readable as promised; masked ones are not read;
+        // features as in `registers`.
+        unsafe { _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, from.cast())) }
+    }
+
+    /// Pairs of halves from two runs of up to 16, each with zeros behind as many as there are.
+    ///
+    /// # Safety
+    /// So many must be readable.
+    #[inline(always)]
+    pub(crate) unsafe fn interleaved(self, runs: [(*const bf16, usize); 2]) -> __m512 {
+        let masks = runs.map(|(_, count)| ((1_u32 << count.min(16)) - 1) as u16);
+        // SAFETY: the masks cover no more than exist, as promised; masked halves are not read; features as
+        // in `registers`.
+        unsafe {
+            let even = _mm256_maskz_loadu_epi16(masks[0], runs[0].0.cast());
+            let odd = _mm256_maskz_loadu_epi16(masks[1], runs[1].0.cast());
+            let (even, odd) = (_mm512_cvtepu16_epi32(even), _mm512_cvtepu16_epi32(odd));
+            _mm512_castsi512_ps(_mm512_or_si512(even, _mm512_slli_epi32::<16>(odd)))
+        }
     }
 }
 

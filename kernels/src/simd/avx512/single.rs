@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use half::bf16;
+
 use super::{Avx512, enter, registers};
 use crate::simd::{Draws, Half, Kernel, Simd, Streaming};
 
@@ -72,6 +74,15 @@ impl Simd<f32> for Avx512 {
         // SAFETY: as in `store_halves`, and aligned to a vector as just checked; the end of the leave
         // orders the store before any other thread is told of it.
         unsafe { _mm512_stream_si512(dst.as_mut_ptr().cast(), bits) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(self, src: *const bf16) -> [__m512; 2] {
+        // SAFETY: 32 readable halves of two bytes each, as promised; features as in `registers`.
+        unsafe {
+            let pairs = _mm512_loadu_si512(src.cast());
+            let odd = _mm512_and_si512(pairs, _mm512_set1_epi32(-0x1_0000));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(odd)]
+        }
     }
     #[inline(always)]
     fn load_half<H: Half>(self, src: &[H]) -> __m512 {
