@@ -7,6 +7,7 @@ mod counts;
 pub mod cross_entropy;
 pub mod gemm;
 pub mod gemm_batched;
+pub mod gemm_to_halves;
 pub mod image;
 pub mod layer_norm;
 pub mod linear_cross_entropy;
@@ -93,7 +94,9 @@ impl Family {
     /// Its cases. The kernels of all cases are compiled here, once, and not in every program that asks.
     pub fn cases(self, dtype: Dtype) -> Vec<Case> {
         let products = match self {
-            Self::Gemm => products(dtype, &gemm::shapes()),
+            Self::Gemm => {
+                products(dtype, &gemm::shapes()).into_iter().chain(to_halves(dtype)).collect()
+            }
             _ => Vec::new(),
         };
         let rest = match dtype {
@@ -164,6 +167,15 @@ pub fn products(dtype: Dtype, shapes: &[gemm::Shape]) -> Vec<Case> {
         Dtype::F64 => gemm::cases::<f64, f64>(shapes),
         Dtype::Bf16 => gemm::cases::<f32, bf16>(shapes),
         Dtype::F16 => gemm::cases::<f32, f16>(shapes),
+    }
+}
+
+/// Matrix products whose C is of the type of the operands.
+fn to_halves(dtype: Dtype) -> Vec<Case> {
+    match dtype {
+        Dtype::Bf16 => gemm_to_halves::to_bf16::cases(),
+        Dtype::F16 => gemm_to_halves::to_f16::cases(),
+        _ => Vec::new(),
     }
 }
 

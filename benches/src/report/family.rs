@@ -7,7 +7,7 @@ use super::duel::{Duel, Outcome};
 /// The families in the order of the page: names, whether their speed is that of arithmetic, and their
 /// operations, each also with what [`stem`] cuts off.
 const FAMILIES: [(&str, bool, &[&str]); 14] = [
-    ("matrix products", true, &["gemm", "gemm_batched"]),
+    ("matrix products", true, &["gemm", "gemm_batched", "gemm_to_halves"]),
     ("training steps", true, &["training_step", "conv_step"]),
     ("batch normalisation", false, &["batch_norm"]),
     ("norms of rows", false, &["layer_norm", "rms_norm"]),

@@ -18,6 +18,7 @@
 //! * [`region`]: rectangles of C, and how they are cut.
 //! * [`batched`]: many products of one shape.
 //! * [`precision`]: how exactly `f32` is multiplied; [`rounded`]: to bf16, on vectors.
+//! * [`to_halves`]: a C of halves.
 //! * [`element`]: the types of operands, and which machinery multiplies them.
 //! * [`report`]: what a user is told of a plan.
 //! * [`amx`]: tiles of bf16 and the loops around them.
@@ -58,6 +59,7 @@ mod rounded;
 #[allow(unsafe_code)]
 mod scatter;
 mod tile_table;
+mod to_halves;
 
 pub use batched::BatchedGemm;
 pub use blocking::Blocking;
@@ -359,7 +361,7 @@ impl<'a, T: Float, E: SumsTo<T>> Gemm<'a, T, E> {
 
     /// Checks the shapes of C and of what is added to it.
     #[inline]
-    fn check_output(&self, c: &MatMut<'_, T>) -> Result<()> {
+    fn check_output<C>(&self, c: &MatMut<'_, C>) -> Result<()> {
         let [m, n] = [self.a.shape()[0], self.b.shape()[1]];
         check_shape("gemm output C", [m, n], [c.rows(), c.cols()])?;
         let After { scale, bias, residual, .. } = &self.after;
