@@ -1,4 +1,4 @@
-//! A few rows of halves, or a small product of them: every element of B is used a few times only, so it is
+//! A few rows of halves: every element of B is used a few times only, so it is
 //! widened in registers where it lies, in the order of memory, and nothing is packed.
 //!
 //! ```text
@@ -27,12 +27,8 @@ use crate::exec::Exec;
 use crate::parallel::ColumnsMut;
 use crate::simd::{Float, Kernel, MOST_LANES, Simd};
 
-/// Rows that are computed at once, and in large products in all: with more of them packing is earned back.
+/// Rows that are computed so, at most: with more of them packing is earned back.
 const MOST_ROWS: usize = 8;
-
-/// Multiply-adds of a product that is computed so with any number of rows: B is near, and widening it again
-/// for the next rows takes less time than packing.
-const SMALL: usize = 1 << 17;
 
 /// Sums of a strip, of all its rows: a third of a first-level cache.
 const SUMS: usize = 4096;
@@ -46,7 +42,7 @@ fn way([m, n, k]: [usize; 3], [a, b]: [[usize; 2]; 2], invariant: bool) -> Optio
     let turned = m > n;
     // The short side, and the strides of the other operand along k and along its long side.
     let (rows, [along_k, along]) = if turned { (n, [a[1], a[0]]) } else { (m, b) };
-    if (rows > MOST_ROWS && !is_at_most(SMALL, [m, n, k])) || k == 0 {
+    if rows > MOST_ROWS || k == 0 {
         None
     } else if !invariant && along_k == 1 {
         Some((Method::Dots, turned))
