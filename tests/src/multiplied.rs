@@ -66,8 +66,9 @@ impl Rounding {
     /// product, and the roundings of small products, in units of a rounding.
     fn of_parts(k: usize, adds: usize, left_out: f64) -> Self {
         let steps = k.div_ceil(32);
-        let blocks = steps.div_ceil(MOST_STEPS);
-        let chain = (k.min(16) + 1 + adds * steps.min(MOST_STEPS) + blocks) as f64;
+        // Of a long product blocks are twice as long.
+        let most = if steps > LONG_STEPS { 2 * MOST_STEPS } else { MOST_STEPS };
+        let chain = (k.min(16) + 1 + adds * steps.min(most) + steps.div_ceil(most)) as f64;
         let plain = Self::of_a_chain::<f32>(k);
         Self {
             times: 1.02 * chain + left_out,
@@ -83,6 +84,9 @@ impl Rounding {
 
 /// Steps of 32 in a block of k of parts.
 const MOST_STEPS: usize = 12;
+
+/// Steps of 32 beyond which a product is long.
+const LONG_STEPS: usize = 256;
 
 /// Whether a value is far from where parts of values, or of products, are lost.
 pub fn is_moderate(x: f64) -> bool {

@@ -32,7 +32,7 @@ fn main() -> Result<()> {
                 peers::multiply(peer, a, b, MatMut::new(&mut c, SIDE, SIDE)?, 1);
                 errors.push(values.error(&c));
             }
-            let errors: Vec<String> = errors.iter().map(|error| format!("{error:.1e}")).collect();
+            let errors: Vec<String> = errors.iter().map(|error| format!("{error:.2e}")).collect();
             println!("| {name} | {k} | {} |", errors.join(" | "));
         }
     }

@@ -17,7 +17,7 @@ fn error(isa: Isa, values: &Scaled, k: usize, precision: Precision) -> f64 {
 #[test]
 fn six_products_are_nearer_than_plain_ones() {
     for (name, draw) in KINDS {
-        for k in [256, 2048] {
+        for k in [256, 2048, 16384] {
             let values = Scaled::new(k, draw);
             each_isa_for_halves(|isa| {
                 let error = |precision| error(isa, &values, k, precision);

@@ -130,6 +130,9 @@ fn of_every_kind_of_values() {
 fn longer_than_a_block_of_k() {
     let ks = [255, 256, 257, 511, 513, 1024, 1025, 2049];
     all_hold(ks.map(|k| Case::plain(5, 18, k)));
+    // Beyond 8192 blocks of parts are twice as long, where parts may not be taken too.
+    let values = [Values::Special, Values::Normal, Values::Normal];
+    all_hold([Case { values, ..Case::plain(33, 34, 8300) }, Case::plain(70, 66, 8193)]);
 }
 
 #[test]

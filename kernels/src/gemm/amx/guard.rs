@@ -100,7 +100,7 @@ pub(super) struct Repair<'a> {
     pub(super) scheme: Scheme,
     pub(super) a: Guarded<'a>,
     pub(super) b: Guarded<'a>,
-    /// Steps of 32, at most [`MOST_STEPS`].
+    /// Steps of 32, at most twice [`MOST_STEPS`].
     pub(super) steps: usize,
     /// Four tiles of sums.
     pub(super) sums: *mut f32,
@@ -112,8 +112,8 @@ impl Kernel<f32> for Repair<'_> {
     #[inline(always)]
     fn run<S: Simd<f32>>(self, simd: S) {
         let k = self.steps * STEPS;
-        let mut a = [0.0; LANES * MOST_STEPS * STEPS];
-        let mut b = [0.0; LANES * MOST_STEPS * STEPS];
+        let mut a = [0.0; 2 * LANES * MOST_STEPS * STEPS];
+        let mut b = [0.0; 2 * LANES * MOST_STEPS * STEPS];
         self.unpack::<true>(&mut a);
         self.unpack::<false>(&mut b);
         let mut sums = [0.0_f32; SQUARE];

@@ -25,7 +25,7 @@ mod tile_split;
 
 use guard::GUARD;
 use loops::Loops;
-use operand::{MOST_STEPS, Scheme, Tiled};
+use operand::{LONG_STEPS, MOST_STEPS, Scheme, Tiled};
 use pack::PackPanels;
 use room::{Room, panel_of};
 use split::pack_split;
@@ -96,7 +96,8 @@ pub(super) fn packed_layout<E: Tiled>(
 
 /// Steps of 32 in a block of k where parts are summed: those of `all`, cut evenly.
 fn depth(all: usize) -> usize {
-    all.div_ceil(all.div_ceil(MOST_STEPS).max(1))
+    let most = if all > LONG_STEPS { 2 * MOST_STEPS } else { MOST_STEPS };
+    all.div_ceil(all.div_ceil(most).max(1))
 }
 
 /// Packs a whole operand.

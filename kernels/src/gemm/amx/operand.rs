@@ -16,6 +16,10 @@ pub(in super::super) type Vector = <Avx512 as Simd<f32>>::V;
 /// takes 72 KiB of the second level. It decides bits, so the caches do not decide it.
 pub(super) const MOST_STEPS: usize = 12;
 
+/// Steps of a product from which on blocks are twice as long: what they lose by not staying near is less than
+/// what forty additions of blocks would round away.
+pub(super) const LONG_STEPS: usize = 8192 / 32;
+
 /// How tiles of bf16 multiply an element type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Scheme {

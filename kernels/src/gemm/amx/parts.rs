@@ -11,17 +11,19 @@
 use super::super::plan::{Operand, Problem, Source};
 use super::guard::{AddSquare, Guarded, Repair};
 use super::loops::{Loops, Panels, Place};
-use super::operand::Tiled;
+use super::operand::{MOST_STEPS, Tiled};
 use super::pack::PackPanels;
 use super::split::pack_split;
-use super::tile::{ABREAST, LANES, SQUARE, STEPS};
+use super::tile::{ABREAST, LANES, SIDE, SQUARE, STEPS};
 use super::tile_split::{Meanwhile, Parts};
 use crate::simd::Simd;
 
-/// Squares for sums of one block, in turns, and two of zeros.
-pub(super) const SPARE: usize = 4;
-/// Those for sums.
+/// Squares for sums of one block, in turns.
 const TURNS: usize = 2;
+/// Squares of zeros: the longest block has eight lines added for each step, of which none may be left.
+const IDLE: usize = (8 * SIDE * 2 * MOST_STEPS).div_ceil(SQUARE);
+/// All that come before those of the sums.
+pub(super) const SPARE: usize = TURNS + IDLE;
 
 /// A square whose products are summed.
 struct Behind {
@@ -42,7 +44,7 @@ impl<S: Simd<f32>, E: Tiled> Loops<'_, S, E> {
     /// Makes them zeros.
     pub(super) fn clear_idle(&self) {
         // SAFETY: the sums begin with the spare squares.
-        unsafe { self.idle().write_bytes(0, (SPARE - TURNS) * SQUARE) };
+        unsafe { self.idle().write_bytes(0, IDLE * SQUARE) };
     }
 
     /// One block of each operand.
