@@ -240,6 +240,10 @@ class Ids(unittest.TestCase):
         self.assertEqual(Case.parse("gemm_batched/f32/9x8x7x6").product, (9, 8, 7, 6))
         step = Case.parse("training_step/f32/128x784-512-256-10")
         self.assertEqual(step.dims, (128, 784, 512, 256, 10))
+        split = Case.parse("training_step/f32-as-bf16x6/128x784-512-256-10")
+        self.assertEqual(split, step)
+        halves = Case.parse("training_step/f32-as-bf16/128x784-512-256-10")
+        self.assertEqual((halves.dtype, halves.dims, halves.halves), ("f32", step.dims, True))
         images = Case.parse("conv_step/f32/64x1x28x28-16-32-10")
         self.assertEqual(images.dims, (64, 1, 28, 28, 16, 32, 10))
         self.assertEqual(Case.parse("adam/f32/200x1000").dims, (200, 1000))
@@ -251,6 +255,7 @@ class Ids(unittest.TestCase):
         wrong += ["batch_norm/f32/8x8-nchw", "batch_norm/f32/8x8x8x8", "softmax/f32/8"]
         wrong += ["batch_norm/f32/8x8-relu-relu", "softmax/f32/8x8-relu"]
         wrong += ["training_step/f32/8x8", "conv_step/f32/8x8-8-8"]
+        wrong += ["training_step/f32-as-f16/8x8-8"]
         for case_id in wrong:
             with self.assertRaises(ValueError) as error:
                 Case.parse(case_id)

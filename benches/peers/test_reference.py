@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import subprocess
@@ -18,7 +19,7 @@ import numpy as np
 
 from frameworks import network, reference
 from frameworks.cases import LOGITS, OPTIMISERS, Absent, Case, Wrong
-from frameworks.inputs import RATE, Inputs, draw
+from frameworks.inputs import RATE, Inputs, draw, to_bf16_grid
 
 CASES = [
     "gemm/f32/9x8x70",
@@ -228,6 +229,29 @@ class Check(unittest.TestCase):
         for why, loss_found, moments in wrong:
             with self.assertRaisesRegex(Wrong, why):
                 reference.check(case, inputs, {"loss": loss_found, "first": moments})
+
+    def test_a_training_step_in_halves_may_round_and_no_more(self) -> None:
+        """Factors on the grid of bf16 pass in bf16 only; no missing part of a gradient does."""
+        ids = ("training_step/f32/256x64-96-48-10", "training_step/f32-as-bf16x6/256x64-96-48-10")
+        exact = [Case.parse(case_id) for case_id in ids]
+        case = Case.parse("training_step/f32-as-bf16/256x64-96-48-10")
+        self.assertEqual([case.halves, *(case.halves for case in exact)], [True, False, False])
+        inputs = draw(case)
+        rounded = copy.deepcopy(inputs)
+        rounded.arrays["x"] = to_bf16_grid(inputs["x"])
+        for layer in rounded.layers:
+            layer.weight = to_bf16_grid(layer.weight)
+        loss, grads = network.gradients(rounded)
+        found = {"loss": loss, "first": [0.1 * gradient for gradient in grads]}
+        reference.check(case, inputs, found)
+        for other in exact:
+            with self.assertRaisesRegex(Wrong, "gradient"):
+                reference.check(other, inputs, found)
+        for i in range(len(grads)):
+            moments = list(found["first"])
+            moments[i] = 0.5 * moments[i]
+            with self.assertRaisesRegex(Wrong, f"gradient {i}"):
+                reference.check(case, inputs, found | {"first": moments})
 
     def test_what_is_not_known_is_absent(self) -> None:
         """Operations and types."""

@@ -53,6 +53,8 @@ fn cases_are_found_by_their_ids() {
         "convert/f16-f32/4096",
         "training_step/f32/128x64-25-12-6",
         "training_step/f32/512x784-512-256-10",
+        "training_step/f32-as-bf16/128x784-512-256-10",
+        "training_step/f32-as-bf16x6/512x784-512-256-10",
     ] {
         assert_eq!(find(id).map(|case| case.id).as_deref(), Some(id));
     }

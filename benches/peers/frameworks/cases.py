@@ -25,6 +25,10 @@ CONVOLUTION = "conv_step"
 STEPS = (TRAINING, CONVOLUTION)
 """Of linear layers; of images, whose shape stands between the batch and the filters of each layer."""
 
+PRECISIONS = ("bf16", "bf16x6")
+"""Of the products of an `f32` network: `training_step/f32-as-bf16/...`. Where ours splits values into
+halves, `bf16x6`, a framework computes in `f32`, which is as accurate."""
+
 KERNEL = 3
 """Side of a convolution's filters; a border of zeros keeps the size of images, pooling halves it."""
 
@@ -49,6 +53,8 @@ class Case:
     dtype: str
     dims: tuple[int, ...]
     suffixes: tuple[str, ...] = ()
+    halves: bool = False
+    """Whether products may round what they multiply to bf16."""
 
     @classmethod
     def parse(cls, case_id: str) -> Case:
@@ -66,7 +72,11 @@ class Case:
         numbers = tuple(int(number) for number in re.findall(r"\d+", shape))
         if 0 in numbers:
             raise ValueError(f"case: expected sizes above 0, got {case_id!r}")
-        case = cls(op, dtype, numbers, tuple(re.findall(r"[a-z]+", shape.replace("x", " "))))
+        dtype, _, precision = dtype.partition("-as-") if op in STEPS else (dtype, "", "")
+        if precision and precision not in PRECISIONS:
+            raise wrong
+        suffixes = tuple(re.findall(r"[a-z]+", shape.replace("x", " ")))
+        case = cls(op, dtype, numbers, suffixes, halves=precision == "bf16")
         case._check_shape(case_id)
         return case
 

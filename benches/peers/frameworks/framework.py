@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from .cases import Case
+from .cases import Absent, Case
 from .inputs import Inputs, draw
 from .protocol import Prepared
 from .reference import check
@@ -15,6 +15,8 @@ class Framework(ABC):
 
     version: str
     variants: dict[str, dict[str, str]]
+    halves: bool = False
+    """Whether its networks can multiply in bf16."""
 
     @abstractmethod
     def build(self, case: Case, inputs: Inputs, variant: str) -> Prepared:
@@ -22,6 +24,8 @@ class Framework(ABC):
 
     def prepare(self, case: Case, variant: str) -> Prepared:
         """Builds a case, runs it and checks the result."""
+        if case.halves and not self.halves:
+            raise Absent(f"{case.op} in bf16")
         inputs = draw(case)
         prepared = self.build(case, inputs, variant)
         result = None

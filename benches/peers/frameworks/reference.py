@@ -39,7 +39,7 @@ def wide(values: Any) -> F64:
 def check(case: Case, inputs: Inputs, outputs: Mapping[str, Any]) -> None:
     """Raises `Wrong` where a result is farther from the reference than f32 explains."""
     if case.op in STEPS:
-        network.check(inputs, outputs)
+        network.check(inputs, outputs, case.halves)
         return
     expected = expectations(case, inputs)
     if missing := expected.keys() - outputs.keys():

@@ -30,6 +30,7 @@ class Jax(Framework):
 
     version = jax.__version__
     variants = {"jax": {}}
+    halves = True
 
     def build(self, case: Case, inputs: Inputs, variant: str) -> Prepared:
         """A case on its inputs."""
@@ -42,7 +43,7 @@ class Jax(Framework):
         if case.op in OPTIMISERS:
             return optimiser(case, inputs)
         if case.op in STEPS:
-            return training_step(inputs)
+            return training_step(case, inputs)
         return unary(case, inputs)
 
 
@@ -186,11 +187,15 @@ def optimiser(case: Case, inputs: Inputs) -> Prepared:
     return Prepared(call, outputs)
 
 
-def network_loss(params: list[dict[str, Any]], running: list[Any], x: Any, labels: Any) -> Any:
-    """The loss, and the new running statistics."""
+def network_loss(
+    params: list[dict[str, Any]], running: list[Any], x: Any, labels: Any, halves: bool
+) -> Any:
+    """The loss, and the new running statistics; perhaps with products of bf16."""
     updated: list[Any] = []
     for layer in params:
         weight = layer["weight"]
+        if halves:
+            x, weight = x.astype(jnp.bfloat16), weight.astype(jnp.bfloat16)
         is_image = weight.ndim == 4
         if is_image:
             layout = ("NHWC", "HWIO", "NHWC")
@@ -199,6 +204,7 @@ def network_loss(params: list[dict[str, Any]], running: list[Any], x: Any, label
             # Channels stand first in the rows of a flattened image.
             x = x.transpose(0, 3, 1, 2).reshape(len(x), -1) if x.ndim == 4 else x
             x = x @ weight
+        x = x.astype(jnp.float32)
         if "gamma" not in layer:
             x = x + layer["bias"]
             break
@@ -213,7 +219,7 @@ def network_loss(params: list[dict[str, Any]], running: list[Any], x: Any, label
     return mean_cross_entropy(x, labels), updated
 
 
-def training_step(inputs: Inputs) -> Prepared:
+def training_step(case: Case, inputs: Inputs) -> Prepared:
     """A step, whole in one compiled function. Steps follow each other as in a training loop."""
     params: list[dict[str, Any]] = []
     running: list[Any] = []
@@ -235,7 +241,7 @@ def training_step(inputs: Inputs) -> Prepared:
 
     def step(params: Any, state: Any, running: Any, x: Any, labels: Any, rate: Any) -> Any:
         valued = jax.value_and_grad(network_loss, has_aux=True)
-        (loss, running), grads = valued(params, running, x, labels)
+        (loss, running), grads = valued(params, running, x, labels, case.halves)
         params, state = apply(rule, params, grads, state, rate)
         return params, state, running, loss
 

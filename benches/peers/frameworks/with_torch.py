@@ -44,6 +44,7 @@ class Torch(Framework):
 
     version = str(torch.__version__)
     variants = {"torch": {}, "torch-compiled": {}, "torch-heap": HEAP}
+    halves = True
 
     def build(self, case: Case, inputs: Inputs, variant: str) -> Prepared:
         """A case on its inputs."""
@@ -63,7 +64,7 @@ class Torch(Framework):
         if case.op in OPTIMISERS:
             return optimiser(case, inputs, wrap)
         if case.op in STEPS:
-            return training_step(inputs, wrap)
+            return training_step(case, inputs, wrap)
         return unary(case, inputs, wrap)
 
 
@@ -232,12 +233,23 @@ class Network(torch.nn.Module):
         return self.stack(x)
 
 
-def training_step(inputs: Inputs, wrap: Wrap) -> Prepared:
-    """Forward, backward and Adam, which stays fused: compiled, large networks are slower."""
+def training_step(case: Case, inputs: Inputs, wrap: Wrap) -> Prepared:
+    """Forward, backward and Adam, which stays fused: compiled, large networks are slower.
+
+    In bf16 as its users have it: the forward pass by autocast, parameters in f32.
+    """
     model = Network(inputs.layers)
     x, labels = tensor(inputs["x"]), tensor(inputs.labels)
     made = make_optimiser("adam", list(model.parameters()), 0.0, fused=True)
-    loss_of = wrap(lambda x, labels: F.cross_entropy(model(x), labels))
+
+    def forward(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(model(x), labels)
+
+    def forward_in_halves(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return forward(x, labels)
+
+    loss_of = wrap(forward_in_halves if case.halves else forward)
 
     def step() -> torch.Tensor:
         made.zero_grad(set_to_none=True)

@@ -93,10 +93,11 @@ impl Family {
 
     /// Its cases. The kernels of all cases are compiled here, once, and not in every program that asks.
     pub fn cases(self, dtype: Dtype) -> Vec<Case> {
-        let products = match self {
-            Self::Gemm => {
+        let more = match (self, dtype) {
+            (Self::Gemm, _) => {
                 products(dtype, &gemm::shapes()).into_iter().chain(to_halves(dtype)).collect()
             }
+            (Self::TrainingStep, Dtype::F32) => training_step::cases_at_precisions(),
             _ => Vec::new(),
         };
         let rest = match dtype {
@@ -105,7 +106,7 @@ impl Family {
             Dtype::Bf16 => self.stored::<bf16>(),
             Dtype::F16 => self.stored::<f16>(),
         };
-        products.into_iter().chain(rest).collect()
+        more.into_iter().chain(rest).collect()
     }
 
     /// Of buffers that only store halves.

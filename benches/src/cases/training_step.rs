@@ -1,6 +1,7 @@
 //! A whole training step: forward, softmax cross-entropy, backward, Adam.
 
-use tilewise_kernels::{AdamStep, Exec, Float, available};
+use tilewise_kernels::{AdamStep, Exec, Float, Precision, available, available_for_halves};
+use tilewise_nn::layers::Parameter;
 use tilewise_nn::optim::OptimizerState;
 use tilewise_nn::prelude::{Adam, BatchNormConvention, Matrix, Sequential, SoftmaxCrossEntropy};
 use tilewise_nn::{SequentialBuilder, StepRule};
@@ -8,6 +9,7 @@ use tilewise_nn::{SequentialBuilder, StepRule};
 use super::naive_network::NaiveNetwork;
 use crate::case::{Case, Implementation, Who, Work, Workload};
 use crate::data::{Random, assert_close};
+use crate::peers::{self, Network, Owned, Peer};
 
 /// Rows of the minibatch, and the widths from features to classes: the digits, a small classifier,
 /// and the network of the fashion example.
@@ -27,18 +29,37 @@ const IMAGES: &[(usize, [usize; 3], &[usize], usize)] =
 /// One case per network, with batch norm and ReLU behind all layers but the last, and max pooling of 2 x 2
 /// behind those of images. Work counts the matrix products only.
 pub fn cases<T: Float>() -> Vec<Case> {
-    let rows = NETWORKS.iter().map(|&(rows, widths)| case_of_rows::<T>(rows, widths));
+    let of_rows = |&(rows, widths)| case_of_rows::<T>(rows, widths, Precision::F32);
     let images = IMAGES.iter().map(|&images| case_of_images::<T>(images));
-    rows.chain(images).collect()
+    NETWORKS.iter().map(of_rows).chain(images).collect()
 }
 
-fn case_of_rows<T: Float>(rows: usize, widths: &'static [usize]) -> Case {
+/// Features from which on a network of rows is large enough for other precisions to be worth asking for.
+const PRECISION_FEATURES: usize = 784;
+
+/// The large networks of rows in `f32`, with products at other precisions.
+pub fn cases_at_precisions() -> Vec<Case> {
+    let large = NETWORKS.iter().filter(|(_, widths)| widths[0] >= PRECISION_FEATURES);
+    let at = |&(rows, widths): &(usize, &'static [usize])| {
+        [Precision::Bf16x6, Precision::Bf16].map(|precision| {
+            let mut case = case_of_rows::<f32>(rows, widths, precision);
+            case.paths = available_for_halves;
+            case
+        })
+    };
+    large.flat_map(at).collect()
+}
+
+fn case_of_rows<T: Float>(rows: usize, widths: &'static [usize], precision: Precision) -> Case {
     let names: Vec<_> = widths.iter().map(usize::to_string).collect();
-    let id = format!("training_step/{}/{rows}x{}", T::NAME, names.join("-"));
+    let plain = precision == Precision::F32;
+    let name = if plain { T::NAME.to_owned() } else { format!("{}-as-{precision}", T::NAME) };
+    let id = format!("training_step/{name}/{rows}x{}", names.join("-"));
     let products: usize = widths.windows(2).map(|ends| 3 * ends[0] * ends[1]).sum();
     // Nobody needs the gradient by the features.
     let flops = 2 * rows * (products - widths[0] * widths[1]);
-    Case::new(id, Work::Flops(flops as u64), move || Step::<T>::of_rows(rows, widths))
+    let make = move || Step::<T>::of_rows(rows, widths, precision);
+    Case::new(id, Work::Flops(flops as u64), make)
         .moving(least_values(rows, widths, 6) * size_of::<T>())
         .holding(least_values(rows, widths, 3) * size_of::<T>())
 }
@@ -95,24 +116,57 @@ struct Step<T: Float> {
     adam: Adam,
     state: OptimizerState<T>,
     twin: Twin<T>,
-    /// Whether the last gradients are the twin's.
-    by_twin: bool,
+    /// The same network in a peer's own memory.
+    owned: Option<Box<dyn Owned>>,
+    /// Whose the last gradients are.
+    by: Implementation,
     x: Matrix<T>,
+    /// Its shape: rows, or images.
+    dims: Vec<usize>,
     labels: Vec<usize>,
     loss: f64,
+    tolerance: Tolerance,
+}
+
+/// How far a loss and a tensor's gradient may lie from the twin's, relative to their own size.
+#[derive(Debug, Clone, Copy)]
+struct Tolerance {
+    loss: f64,
+    gradient: f64,
+}
+
+impl Tolerance {
+    /// Of a network of so many layers whose products are computed at that precision.
+    fn new<T: Float>(layers: usize, precision: Precision) -> Self {
+        if precision != Precision::Bf16 {
+            let both = 30.0 * T::EPSILON.to_f64().sqrt();
+            return Self { loss: both, gradient: both };
+        }
+        // Rounding both factors to halves moves a product by up to 2u of its size, and so the input of the
+        // ReLU of layer l by up to 2ul of its standard deviation. A normal density is at most 0.4, so up to
+        // 0.8 * 2ul of these inputs change sides of zero, of the half that pass their gradient on: in
+        // squares, that share of the gradient is another one.
+        let moved = 2.0 * 2.0_f64.powi(-8);
+        let hidden = layers - 1;
+        let flipped = 1.6 * moved * (hidden * (hidden + 1) / 2) as f64;
+        // Forward and backward through every layer.
+        let rounded = moved * 2.0 * layers as f64;
+        Self { loss: rounded, gradient: flipped.sqrt() + rounded }
+    }
 }
 
 impl<T: Float> Step<T> {
-    fn of_rows(rows: usize, widths: &[usize]) -> Self {
-        let mut builder = Sequential::new();
+    fn of_rows(rows: usize, widths: &[usize], precision: Precision) -> Self {
+        let mut builder = Sequential::new().precision(precision);
         for (i, ends) in widths.windows(2).enumerate() {
             builder = builder.linear(ends[0], ends[1]);
             if i + 2 < widths.len() {
                 builder = builder.batch_norm().relu();
             }
         }
-        let (features, classes) = (widths[0], widths[widths.len() - 1]);
-        Self::new(builder, [rows, features, classes], |model, _| {
+        let classes = widths[widths.len() - 1];
+        let tolerance = Tolerance::new::<T>(widths.len() - 1, precision);
+        Self::new(builder, vec![rows, widths[0]], classes, tolerance, |model, _| {
             let parameters = model.layers().flat_map(|layer| layer.parameters());
             let parameters: Vec<Vec<T>> = parameters.map(|p| p.value.clone()).collect();
             let epsilon = BatchNormConvention::default().epsilon();
@@ -130,7 +184,8 @@ impl<T: Float> Step<T> {
         let last = filters[filters.len() - 1] * (height / scale) * (width / scale);
         let builder = builder.flatten().linear(last, classes);
         let wide = builder.clone();
-        Self::new(builder, [images, channels * height * width, classes], |_, x| {
+        let tolerance = Tolerance::new::<T>(filters.len() + 1, Precision::F32);
+        Self::new(builder, vec![images, channels, height, width], classes, tolerance, |_, x| {
             let mut wide = wide.build_as::<f64>(1).expect("layers that fit each other");
             let portable = available().expect("a known cap")[0];
             wide.set_exec(Exec::serial().isa(portable));
@@ -142,10 +197,13 @@ impl<T: Float> Step<T> {
 
     fn new(
         builder: SequentialBuilder,
-        [rows, features, classes]: [usize; 3],
+        dims: Vec<usize>,
+        classes: usize,
+        tolerance: Tolerance,
         twin: impl FnOnce(&Sequential<T>, &Matrix<T>) -> Twin<T>,
     ) -> Self {
         let model = builder.build_as::<T>(1).expect("layers that fit each other");
+        let (rows, features) = (dims[0], dims[1..].iter().product());
         let mut random = Random::new(1);
         let x = Matrix::new(random.uniform(rows * features, -1.0, 1.0), rows, features);
         let x = x.expect("a matrix of this shape");
@@ -156,10 +214,13 @@ impl<T: Float> Step<T> {
             state: OptimizerState::new(),
             twin: twin(&model, &x),
             model,
-            by_twin: false,
+            owned: None,
+            by: Implementation::serial(Who::Naive),
             x,
+            dims,
             labels: random.below(rows, classes),
             loss: 0.0,
+            tolerance,
         }
     }
 
@@ -168,15 +229,25 @@ impl<T: Float> Step<T> {
         fn widened<T: Float>(values: &[T]) -> Vec<f64> {
             values.iter().map(|value| value.to_f64()).collect()
         }
-        match &self.twin {
-            Twin::Naive(naive) if self.by_twin => naive.gradients().map(widened).collect(),
-            Twin::Wide(wide, _) if self.by_twin => {
+        let parameters = self.model.layers().flat_map(|layer| layer.parameters());
+        match (&self.twin, &self.owned) {
+            (_, Some(owned)) if self.by.owns_memory() => {
+                let all = owned.outputs();
+                let mut rest = &all[..];
+                let next = |parameter: &Parameter<T>| {
+                    let (next, others) = rest.split_at(parameter.value.len());
+                    rest = others;
+                    next.to_vec()
+                };
+                parameters.map(next).collect()
+            }
+            _ if self.by.is_tilewise() => {
+                parameters.map(|parameter| widened(&parameter.gradient)).collect()
+            }
+            (Twin::Naive(naive), _) => naive.gradients().map(widened).collect(),
+            (Twin::Wide(wide, _), _) => {
                 let parameters = wide.layers().flat_map(|layer| layer.parameters());
                 parameters.map(|parameter| parameter.gradient.clone()).collect()
-            }
-            _ => {
-                let parameters = self.model.layers().flat_map(|layer| layer.parameters());
-                parameters.map(|parameter| widened(&parameter.gradient)).collect()
             }
         }
     }
@@ -186,6 +257,22 @@ impl<T: Float> Step<T> {
         let loss = SoftmaxCrossEntropy::default();
         let rule = StepRule { loss: &loss, optimizer: &self.adam, rate: 1.0 };
         self.model.train_step(&self.x, &self.labels, &rule, &mut self.state)
+    }
+
+    fn theirs(&mut self, peer: Peer) {
+        let Self { model, owned, x, dims, labels, .. } = self;
+        let owned = owned.get_or_insert_with(|| {
+            let parameters = model.layers().flat_map(|layer| layer.parameters());
+            let network = Network {
+                parameters: parameters.map(|p| (&p.shape[..], &p.value[..])).collect(),
+                x: x.data(),
+                dims,
+                labels,
+                epsilon: BatchNormConvention::default().epsilon(),
+            };
+            peers::own_training_step(peer, &network)
+        });
+        owned.run();
     }
 
     fn slow(&mut self) -> tilewise_nn::Result<f64> {
@@ -206,10 +293,11 @@ fn naive_adam() -> AdamStep {
 
 impl<T: Float> Workload for Step<T> {
     fn run(&mut self, by: Implementation) {
-        self.by_twin = by.exec().is_none();
-        let done = match by.exec() {
-            Some(exec) => self.fast(exec),
-            None => self.slow(),
+        self.by = by;
+        let done = match (by.exec(), by.peer()) {
+            (Some(exec), _) => self.fast(exec),
+            (None, Some(peer)) => return self.theirs(peer),
+            (None, None) => self.slow(),
         };
         self.loss = done.expect("valid arguments");
     }
@@ -223,7 +311,7 @@ impl<T: Float> Workload for Step<T> {
 
     /// Of the loss as a value, of each tensor's gradient as a vector.
     fn tolerance(&self) -> f64 {
-        30.0 * T::EPSILON.to_f64().sqrt()
+        self.tolerance.gradient
     }
 
     /// Compares gradients as vectors: where the input of a ReLU is within rounding of zero, it may
@@ -232,7 +320,10 @@ impl<T: Float> Workload for Step<T> {
         self.run(Implementation::serial(Who::Naive));
         let (expected, loss) = (self.gradients(), self.loss);
         self.run(by);
-        assert_close(&format!("{by}, loss"), &[loss], &[self.loss], self.tolerance());
+        if let Some(owned) = self.owned.as_ref().filter(|_| by.owns_memory()) {
+            self.loss = *owned.outputs().last().expect("the loss");
+        }
+        assert_close(&format!("{by}, loss"), &[loss], &[self.loss], self.tolerance.loss);
         for (i, (want, got)) in expected.iter().zip(self.gradients()).enumerate() {
             let apart = norm(want.iter().zip(&got).map(|(want, got)| want - got));
             let bound = self.tolerance() * norm(want.iter().copied());
@@ -243,4 +334,48 @@ impl<T: Float> Workload for Step<T> {
 
 fn norm(values: impl Iterator<Item = f64>) -> f64 {
     values.map(|value| value * value).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use tilewise_kernels::Isa;
+
+    use super::*;
+
+    const WIDTHS: &[usize] = &[96, 64, 48, 10];
+
+    fn ours() -> Implementation {
+        Implementation::serial(Who::Tilewise(Isa::best_for_halves().expect("a path")))
+    }
+
+    /// How far the first gradient is from the twin's, of its length.
+    fn apart(precision: Precision) -> f64 {
+        let mut step = Step::<f32>::of_rows(256, WIDTHS, precision);
+        step.verify(ours());
+        let got = step.gradients();
+        step.run(Implementation::serial(Who::Naive));
+        let want = step.gradients();
+        let apart = norm(want[0].iter().zip(&got[0]).map(|(want, got)| want - got));
+        apart / norm(want[0].iter().copied())
+    }
+
+    #[test]
+    fn a_step_is_right_at_every_precision_and_halves_are_really_rounded() {
+        assert!(apart(Precision::Bf16x6) < 0.002);
+        assert!(apart(Precision::Bf16) > 0.002);
+    }
+
+    #[test]
+    #[should_panic(expected = "from the naive twin's")]
+    fn a_network_that_differs_in_its_factors_is_told_apart_in_halves() {
+        let mut step = Step::<f32>::of_rows(256, WIDTHS, Precision::Bf16);
+        let parameters = step.model.layers().flat_map(|layer| layer.parameters());
+        let mut parameters: Vec<_> = parameters.map(|p| p.value.clone()).collect();
+        // The first γ: what follows is normalised again, so that only its own gradient halves.
+        parameters[1].fill(2.0);
+        let epsilon = BatchNormConvention::default().epsilon();
+        let other = NaiveNetwork::new(256, WIDTHS, &parameters, epsilon, naive_adam());
+        step.twin = Twin::Naive(other);
+        step.verify(ours());
+    }
 }

@@ -3,15 +3,17 @@
 //! They take their number of threads from the environment, once, and what `rayon` gives them.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use candle_nn::{BatchNorm, loss, ops};
+use candle_nn::{
+    AdamW, BatchNorm, Conv2d, Conv2dConfig, Linear, Module, Optimizer, ParamsAdamW, loss, ops,
+};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tilewise_kernels::{Float, MatRef};
 
-use super::operation::{Batch, Owned};
+use super::operation::{Batch, Network, Owned};
 
 /// A call with its input tensors, and the tensors that it last returned.
 pub(super) struct Call {
-    call: Box<dyn Fn() -> Result<Vec<Tensor>> + Send + Sync>,
+    call: Box<dyn FnMut() -> Result<Vec<Tensor>> + Send + Sync>,
     outputs: Vec<Tensor>,
 }
 
@@ -28,20 +30,19 @@ thread_local! {
 }
 
 impl Call {
-    fn new(call: impl Fn() -> Result<Vec<Tensor>> + Send + Sync + 'static) -> Self {
+    fn new(call: impl FnMut() -> Result<Vec<Tensor>> + Send + Sync + 'static) -> Self {
         Self { call: Box::new(call), outputs: Vec::new() }
     }
 }
 
 impl Owned for Call {
     fn run(&mut self) {
-        let call = || (self.call)();
-        let outputs = if threads() == 1 {
+        let call = &mut self.call;
+        let outputs = ALONE.with(|pool| match pool {
             // A thread that is in a pool already has none of its own.
-            ALONE.with(|pool| pool.as_ref().map_or_else(call, |pool| pool.install(call)))
-        } else {
-            call()
-        };
+            Some(pool) if threads() == 1 => pool.install(call),
+            _ => call(),
+        });
         self.outputs = outputs.expect("tensors that fit");
     }
 
@@ -81,9 +82,13 @@ pub(super) fn softmax(x: MatRef<f32>, log: bool) -> Call {
     })
 }
 
-pub(super) fn cross_entropy(logits: MatRef<f32>, labels: &[usize]) -> Call {
+fn classes(labels: &[usize]) -> Tensor {
     let classes = labels.iter().map(|&label| u32::try_from(label).expect("a small number"));
-    let classes = Tensor::from_iter(classes, &Device::Cpu).expect("a tensor");
+    Tensor::from_iter(classes, &Device::Cpu).expect("a tensor")
+}
+
+pub(super) fn cross_entropy(logits: MatRef<f32>, labels: &[usize]) -> Call {
+    let classes = classes(labels);
     let logits = Var::from_tensor(&matrix(&logits)).expect("a variable");
     Call::new(move || {
         let loss = loss::cross_entropy(&logits, &classes)?;
@@ -120,5 +125,72 @@ pub(super) fn batch_norm(batch: &Batch) -> Call {
         // It keeps the unbiased variance.
         let var = (norm.running_var() * ((count - 1.0) / count))?;
         Ok(vec![y, norm.running_mean().clone(), var])
+    })
+}
+
+/// A layer with weights, and what stands behind it: where it is hidden, batch normalisation and ReLU.
+struct Layer {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    norm: Option<BatchNorm>,
+}
+
+impl Layer {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        let is_image = weight.rank() == 4;
+        let y = if is_image {
+            let padding = weight.dim(3)? / 2;
+            let config = Conv2dConfig { padding, ..Conv2dConfig::default() };
+            Conv2d::new(weight, bias, config).forward(x)?
+        } else {
+            Linear::new(weight, bias).forward(&x.flatten_from(1)?)?
+        };
+        let Some(norm) = &self.norm else { return Ok(y) };
+        let y = norm.forward_train(&y)?.relu()?;
+        if is_image { y.max_pool2d(2) } else { Ok(y) }
+    }
+}
+
+fn layers(parameters: &[Var], epsilon: f64) -> Result<Vec<Layer>> {
+    let mut rest = parameters.iter().map(|parameter| parameter.as_tensor().clone()).peekable();
+    let mut layers = Vec::new();
+    while let Some(weight) = rest.next() {
+        let vector = rest.next().expect("a vector behind each weight");
+        // Another vector, and not the next layer's weight: a factor and a shift, and not a bias.
+        let layer = match rest.next_if(|next| next.rank() == 1) {
+            Some(shift) => {
+                let outputs = weight.dim(0)?;
+                let zeros = Tensor::zeros(outputs, weight.dtype(), &Device::Cpu)?;
+                let ones = zeros.ones_like()?;
+                let norm = BatchNorm::new(outputs, zeros, ones, vector, shift, epsilon)?;
+                Layer { weight, bias: None, norm: Some(norm) }
+            }
+            None => Layer { weight, bias: Some(vector), norm: None },
+        };
+        layers.push(layer);
+    }
+    Ok(layers)
+}
+
+/// The gradients by all parameters, then the loss.
+pub(super) fn training_step<T: Float>(network: &Network<T>) -> Call {
+    let parameters = network.parameters.iter().map(|(shape, values)| tensor(values, shape));
+    let parameters: Vec<Var> =
+        parameters.map(|values| Var::from_tensor(&values).expect("a variable")).collect();
+    let layers = layers(&parameters, network.epsilon).expect("layers that fit each other");
+    // At rest, like ours.
+    let rule = ParamsAdamW { lr: 0.0, weight_decay: 0.0, ..ParamsAdamW::default() };
+    let mut adam = AdamW::new(parameters.clone(), rule).expect("variables");
+    let (x, labels) = (tensor(network.x, network.dims), classes(network.labels));
+    Call::new(move || {
+        let logits = layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x))?;
+        let loss = loss::cross_entropy(&logits, &labels)?;
+        let mut gradients = loss.backward()?;
+        adam.step(&gradients)?;
+        let by = |parameter: &Var| gradients.remove(parameter).expect("the loss depends on it");
+        let mut outputs: Vec<Tensor> = parameters.iter().map(by).collect();
+        outputs.push(loss);
+        Ok(outputs)
     })
 }

@@ -48,6 +48,24 @@ pub struct Gradients<'a> {
     pub dbeta: &'a mut [f32],
 }
 
+/// What a training step of a network is made of: layers with weights, each but the last with batch
+/// normalisation and ReLU behind it, and layers of images, by planes, with pooling of 2 x 2; softmax
+/// cross-entropy; and Adam at a learning rate of 0.
+#[derive(Debug)]
+pub struct Network<'a, T> {
+    /// Shapes and values: of each layer the weight, then factor and shift, or the last one's bias. Linear
+    /// weights are by outputs first, filters have four dimensions.
+    pub parameters: Vec<(&'a [usize], &'a [T])>,
+    /// The features.
+    pub x: &'a [T],
+    /// Their shape: rows, or images.
+    pub dims: &'a [usize],
+    /// A class for each.
+    pub labels: &'a [usize],
+    /// Added to variances.
+    pub epsilon: f64,
+}
+
 /// Normalises a batch and takes its statistics.
 ///
 /// # Panics
@@ -172,6 +190,15 @@ pub fn own_cross_entropy(who: Peer, logits: MatRef<f32>, labels: &[usize]) -> Bo
     match who {
         #[cfg(feature = "all-peers")]
         Peer::Crate(RustCrate::Candle) => Box::new(candle::cross_entropy(logits, labels)),
+        _ => panic!("{who} has no memory of its own"),
+    }
+}
+
+/// The gradients by each parameter, one after the other, then the loss.
+pub fn own_training_step<T: Float>(who: Peer, network: &Network<T>) -> Box<dyn Owned> {
+    match who {
+        #[cfg(feature = "all-peers")]
+        Peer::Crate(RustCrate::Candle) => Box::new(candle::training_step(network)),
         _ => panic!("{who} has no memory of its own"),
     }
 }

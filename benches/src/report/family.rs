@@ -84,11 +84,12 @@ impl Family {
         let (op, dtype) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let known = rank(op);
         let name = known.map_or(op, |rank| FAMILIES[rank].0);
-        // A conversion has two types, which are in its id.
-        let name = if dtype == "f32" || dtype.contains('-') {
-            name.to_owned()
-        } else {
-            format!("{name}, {dtype}")
+        let name = match dtype.split_once("-as-") {
+            // A type that is multiplied as another one is neither of them.
+            Some((dtype, precision)) => format!("{name}, {dtype} as {precision}"),
+            // A conversion has two types, which are in its id.
+            None if dtype == "f32" || dtype.contains('-') => name.to_owned(),
+            None => format!("{name}, {dtype}"),
         };
         Self { rank: known.unwrap_or(FAMILIES.len()), name }
     }

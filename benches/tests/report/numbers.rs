@@ -151,6 +151,7 @@ fn operations_find_their_families() {
         "row_sums/f32/8x8",
         "cross_entropy_loss/f32/8x8",
         "convert/f32-bf16/100",
+        "training_step/f32-as-bf16x6/128x784-512-256-10",
         "dance/f32/8",
     ];
     let made =
@@ -162,6 +163,7 @@ fn operations_find_their_families() {
     let expected = [
         "matrix products",
         "matrix products, f64",
+        "training steps, f32 as bf16x6",
         "batch normalisation",
         "losses on logits",
         "reductions",
