@@ -3,9 +3,7 @@
 //! They take their number of threads from the environment, once, and what `rayon` gives them.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use candle_nn::{
-    AdamW, BatchNorm, Conv2d, Conv2dConfig, Linear, Module, Optimizer, ParamsAdamW, loss, ops,
-};
+use candle_nn::{AdamW, BatchNorm, Linear, Module, Optimizer, ParamsAdamW, loss, ops};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tilewise_kernels::{Float, MatRef};
 
@@ -137,18 +135,11 @@ struct Layer {
 
 impl Layer {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (self.weight.clone(), self.bias.clone());
-        let is_image = weight.rank() == 4;
-        let y = if is_image {
-            let padding = weight.dim(3)? / 2;
-            let config = Conv2dConfig { padding, ..Conv2dConfig::default() };
-            Conv2d::new(weight, bias, config).forward(x)?
-        } else {
-            Linear::new(weight, bias).forward(&x.flatten_from(1)?)?
-        };
-        let Some(norm) = &self.norm else { return Ok(y) };
-        let y = norm.forward_train(&y)?.relu()?;
-        if is_image { y.max_pool2d(2) } else { Ok(y) }
+        let y = Linear::new(self.weight.clone(), self.bias.clone()).forward(x)?;
+        match &self.norm {
+            Some(norm) => norm.forward_train(&y)?.relu(),
+            None => Ok(y),
+        }
     }
 }
 

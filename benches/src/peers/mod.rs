@@ -226,10 +226,9 @@ const RESIDUAL: &str = "-add-relu";
 
 /// Whether candle can run a case that is not a matrix product.
 fn is_candle(case: &str) -> bool {
-    // It multiplies f32 where we split it into halves, which is as accurate.
-    if ["training_step/f32/", "training_step/f32-as-bf16x6/", "conv_step/f32/"]
-        .iter()
-        .any(|op| case.starts_with(op))
+    // It multiplies f32 where we split it into halves, which is as accurate. Of images, its gradient of
+    // pooling by the largest value goes to all of several equal ones, as behind a ReLU: another network.
+    if ["training_step/f32/", "training_step/f32-as-bf16x6/"].iter().any(|op| case.starts_with(op))
     {
         return true;
     }
