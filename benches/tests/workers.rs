@@ -1,10 +1,14 @@
 //! Peers in processes of their own: good ones are timed, bad ones are left out, the rest goes on.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+use tilewise_benches::cases::{Dtype, Family};
 use tilewise_benches::contest::{self, Timed};
 use tilewise_benches::measure::{Clock, Effort};
 use tilewise_benches::worker::{Order, Worker};
@@ -33,8 +37,8 @@ fn script(name: &str, answers: &str) -> String {
 
 fn recruit(name: &str, answers: &str) -> Worker {
     let order = Order::named(&script(name, answers), 1);
-    let (version, mut variants) = Worker::recruit(&order).expect("a worker that answers");
-    assert_eq!((version.as_str(), variants.len()), ("1.2", 1));
+    let (told, mut variants) = Worker::recruit(&order).expect("a worker that answers");
+    assert_eq!((told, variants.len()), ([name.into(), "1.2".into()], 1));
     variants.remove(0)
 }
 
@@ -111,4 +115,86 @@ fn what_cannot_be_recruited_says_why() {
     fs::write(&unable, said).expect("a file in the target directory");
     fs::set_permissions(&unable, fs::Permissions::from_mode(0o755)).expect("an own file");
     assert_eq!(Worker::recruit(&Order::named(&unable, 1)).expect_err("an error"), "not installed");
+}
+
+/// Whom to test that is not built here.
+const PROGRAM_VARIABLE: &str = "TILEWISE_TEST_WORKER";
+
+/// The program's answers to all these lines, until it ends by itself.
+fn talk(program: &str, lines: &[&[u8]]) -> Vec<Value> {
+    let mut command = Command::new(program);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = piped.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut asked = child.stdin.take().expect("asked for a pipe");
+    asked.write_all(&[&lines.join(&b'\n')[..], b"\n"].concat()).expect("somebody who listens");
+    drop(asked);
+    let done = child.wait_with_output().expect("an own child");
+    assert!(done.status.success(), "{program}: {}", done.status);
+    let text = String::from_utf8(done.stdout).expect("text");
+    let read = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no answer: {line:?}"));
+    text.lines().map(read).collect()
+}
+
+/// The smallest case of the suite that a worker does.
+fn smallest(worker: &mut Worker) -> Case {
+    let all = Family::ALL.into_iter().flat_map(|family| family.cases(Dtype::F32));
+    let mut all: Vec<Case> = all.collect();
+    all.sort_by_key(|case| case.flops + case.bytes);
+    let does = |case: &Case| {
+        let ready = worker.prepare(&case.id);
+        ready.unwrap_or_else(|why| panic!("{}: {why}", case.id))
+    };
+    all.into_iter().find(does).expect("a case of f32 that it does")
+}
+
+#[test]
+#[ignore = "needs a worker's program, whose path TILEWISE_TEST_WORKER holds"]
+fn a_program_does_a_case_and_outlives_nonsense() {
+    let _alone = alone();
+    let program = std::env::var(PROGRAM_VARIABLE);
+    let program = program.unwrap_or_else(|error| panic!("{PROGRAM_VARIABLE}: {error}"));
+    let mut last = None;
+    for threads in 1..=2 {
+        let recruited = Worker::recruit(&Order::named(&program, threads));
+        let ([name, version], mut workers) = recruited.expect("a worker that answers");
+        assert!(!name.is_empty() && !name.contains('/') && !version.is_empty());
+        let case = smallest(&mut workers[0]);
+        let effort = Effort { rounds: 3, sample: Duration::from_micros(50) };
+        let timed = contest::hold(&case, &[], &mut workers[..1], effort, Clock::of(threads));
+        assert_eq!(timed.len(), 1, "{} was left out", case.id);
+        assert_eq!((timed[0].name.clone(), timed[0].samples.len()), (workers[0].name(), 3));
+        last = Some((case.id, name));
+    }
+    let (id, variant) = last.expect("two rounds");
+    let (op, shape) = id.rsplit_once('/').expect("an id");
+    let prepare = |case: &str, variant: &str| {
+        json!({"ask": "prepare", "case": case, "variant": variant}).to_string()
+    };
+    let huge = prepare(&format!("{op}/99999999999x99999999999-99999999999"), &variant);
+    let longer = prepare(&format!("{id}/more"), &variant);
+    let (nobody, unknown) =
+        (prepare(&id, "nobody"), prepare(&format!("sing/f32/{shape}"), &variant));
+    let nonsense: [&[u8]; 12] = [
+        b"what?",
+        b"[1]",
+        b"\xff\xfe",
+        br#"{"ask":"sing"}"#,
+        br#"{"ask":"prepare"}"#,
+        br#"{"ask":"time","calls":1}"#,
+        br#"{"ask":"time","calls":0}"#,
+        br#"{"ask":"time","calls":-1}"#,
+        nobody.as_bytes(),
+        unknown.as_bytes(),
+        huge.as_bytes(),
+        longer.as_bytes(),
+    ];
+    let hello: &[u8] = br#"{"ask":"hello"}"#;
+    let answers = talk(&program, &[&nonsense[..], &[hello]].concat());
+    assert_eq!(answers.len(), nonsense.len() + 1, "{answers:?}");
+    for (asked, answer) in nonsense.iter().zip(&answers) {
+        let said = answer["error"].as_str().or(answer["absent"].as_str()).unwrap_or_default();
+        let asked = String::from_utf8_lossy(asked);
+        assert!(!said.is_empty(), "{asked}: expected an error or that it is absent, got {answer}");
+    }
+    assert!(answers[nonsense.len()]["version"].is_string(), "{answers:?}");
 }

@@ -246,18 +246,19 @@ impl Options {
         let asked = self.workers.iter().map(|name| Ok(Order::named(name, self.threads)));
         let mut workers = Vec::new();
         for order in natives.iter().map(|name| Order::native(name, self.threads)).chain(asked) {
-            let (name, recruited) = match &order {
+            let (asked, recruited) = match &order {
                 Ok(order) => (order.name.clone(), Worker::recruit(order)),
                 Err(why) => (String::new(), Err(why.clone())),
             };
-            let version = match recruited {
-                Ok((version, variants)) => {
+            let [name, version] = match recruited {
+                Ok((told, variants)) => {
                     workers.extend(variants);
-                    version
+                    told
                 }
-                Err(why) => why,
+                Err(why) => [asked, why],
             };
-            machine.peers.insert(name, version);
+            // A program is asked for by its path, and records name no directories.
+            machine.peers.insert(name.rsplit('/').next().unwrap_or_default().into(), version);
         }
         workers
     }

@@ -70,14 +70,16 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker and asks who it is: its version, and one worker for each of its variants.
+    /// Starts a worker and asks who it is: its name and version, and one worker for each of its variants.
     ///
     /// # Errors
     /// If it cannot be started or gives no sensible answer.
-    pub fn recruit(order: &Order) -> Result<(String, Vec<Self>), String> {
+    pub fn recruit(order: &Order) -> Result<([String; 2], Vec<Self>), String> {
         let mut process = Process::start(order)?;
-        let (version, variants) = match process.ask(&Request::Hello)? {
-            Reply::Hello { version, variants, .. } if !variants.is_empty() => (version, variants),
+        let (name, version, variants) = match process.ask(&Request::Hello)? {
+            Reply::Hello { name, version, variants } if !variants.is_empty() => {
+                (name, version, variants)
+            }
             Reply::Error { error } => return Err(error),
             other => return Err(format!("expected its name and variants, got {other:?}")),
         };
@@ -85,7 +87,7 @@ impl Worker {
         let mut process = Some(process);
         // The first variant takes the process that runs already.
         let worker = |variant| Self { order: order.clone(), variant, process: process.take() };
-        Ok((version, variants.into_iter().map(worker).collect()))
+        Ok(([name, version], variants.into_iter().map(worker).collect()))
     }
 
     /// As in benchmark ids.

@@ -12,9 +12,10 @@ pub(super) struct Look {
 }
 
 /// Colours of the page, with a dash where two share one.
-const OTHERS: [(&str, &str); 17] = [
+const OTHERS: [(&str, &str); 18] = [
     ("gemm", "c0"),
     ("candle", "c0 dash"),
+    ("burn", "c0 dot"),
     ("matrixmultiply", "c1"),
     ("ndarray", "c1 dash"),
     ("faer", "c2"),
