@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::case::{Case, Implementation, Workload};
+use crate::ceilings::Peak;
 use crate::measure::{self, Clock, Effort};
 use crate::worker::{WARM_UP, Worker};
 
@@ -18,6 +19,9 @@ pub struct Timed {
     pub threads: usize,
     /// Seconds per call, one entry per round.
     pub samples: Vec<f64>,
+    /// Operations per second of nothing but multiply-adds right after each sample; empty where they are not
+    /// what bounds it.
+    pub peaks: Vec<f64>,
 }
 
 /// Times `here`, and those workers that do such cases, in rotating order: every round times each of
@@ -59,6 +63,8 @@ pub fn hold(
             }
             let seconds = contest.time(one.seat, one.calls);
             one.timed.samples.extend(seconds.as_ref().map(|seconds| seconds / one.calls as f64));
+            let peak = one.peak.as_mut().map(|peak| peak.rate(clock, effort.sample));
+            one.timed.peaks.extend(peak);
             if !contest.passed(one, seconds.map(drop)) {
                 one.calls = 0;
             }
@@ -89,13 +95,17 @@ enum Seat {
 struct Contestant {
     seat: Seat,
     timed: Timed,
+    /// What is timed right after it.
+    peak: Option<Peak>,
     /// Per sample; 0 for whoever is out.
     calls: usize,
 }
 
 impl Contestant {
     fn new(seat: Seat, name: String, ours: bool, threads: usize) -> Self {
-        Self { seat, timed: Timed { name, ours, threads, samples: Vec::new() }, calls: 0 }
+        let (samples, peaks) = (Vec::new(), Vec::new());
+        let timed = Timed { name, ours, threads, samples, peaks };
+        Self { seat, timed, peak: None, calls: 0 }
     }
 }
 
@@ -113,7 +123,8 @@ impl Contest<'_> {
                 continue;
             }
             let (name, ours) = (by.to_string(), by.is_tilewise());
-            right.push(Contestant::new(Seat::Here(by), name, ours, by.threads));
+            let one = Contestant::new(Seat::Here(by), name, ours, by.threads);
+            right.push(Contestant { peak: Peak::of(self.case, by), ..one });
         }
         right
     }

@@ -108,9 +108,24 @@ pub fn speedup(ours: &[f64], theirs: &[f64]) -> f64 {
     Summary::new(&ratios).median
 }
 
+/// The median over the rounds of the rate at which `amount` of work was done, as a share of the rate that was
+/// measured right beside it. `None` where none was.
+pub fn share(amount: f64, seconds: &[f64], beside: &[f64]) -> Option<f64> {
+    let shares = seconds.iter().zip(beside).map(|(seconds, rate)| amount / seconds / rate);
+    let shares: Vec<f64> = shares.collect();
+    (!shares.is_empty()).then(|| Summary::new(&shares).median)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_taken_round_by_round() {
+        // Shares 0.5, 1.0 and 0.4; the medians of rates and peaks alone would give 1.0.
+        assert_eq!(share(4.0, &[1.0, 2.0, 10.0], &[8.0, 2.0, 1.0]), Some(0.5));
+        assert_eq!(share(4.0, &[1.0, 2.0, 10.0], &[]), None);
+    }
 
     #[test]
     fn long_cases_get_fewer_rounds_but_never_less_than_five() {

@@ -65,6 +65,9 @@ pub struct Row {
     /// The share of the speed that the measured ceilings allow.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub roofline: Option<f64>,
+    /// The median over the rounds of the share of the rate that nothing but multiply-adds had right after.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub of_peak: Option<f64>,
     /// Why not to trust this row.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub warning: Option<String>,
@@ -321,7 +324,7 @@ fn fault(row: &Row) -> Option<String> {
             "{id}: expected at least one round and one thread, got {rounds} and {threads}"
         ));
     }
-    let ratios = [row.ratio, row.roofline];
+    let ratios = [row.ratio, row.roofline, row.of_peak];
     let plausible = |ratio: &f64| (1.0 / FARTHEST..FARTHEST).contains(ratio);
     (!ratios.iter().flatten().all(plausible))
         .then(|| format!("{id}: expected plausible ratios, got {ratios:?}"))

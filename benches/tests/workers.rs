@@ -66,6 +66,9 @@ fn a_good_worker_is_timed_in_every_round() {
     assert_eq!(names(&timed), ["good"]);
     assert_eq!(timed[1].samples, [0.25; 3]);
     assert!(timed[0].ours && !timed[1].ours && timed[0].samples.len() == 3);
+    // Beside each of our samples, and of nobody else's.
+    assert_eq!(timed[0].peaks.iter().filter(|rate| **rate > 0.0).count(), 3);
+    assert_eq!(timed[1].peaks, [0.0; 0]);
 }
 
 #[test]

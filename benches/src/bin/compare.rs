@@ -198,8 +198,8 @@ impl Options {
             log.write(Line::Ceiling(ceiling))?;
         }
         println!(
-            "{:<44} {:<24} {:>12} {:>7} {:>15} {:>8} {:>6}",
-            "case", "implementation", "median", "IQR", "rate", "of roof", "ratio"
+            "{:<44} {:<24} {:>12} {:>7} {:>15} {:>8} {:>8} {:>6}",
+            "case", "implementation", "median", "IQR", "rate", "of roof", "of peak", "ratio"
         );
         let clock = Clock::of(self.threads);
         for case in cases {
@@ -377,6 +377,7 @@ fn rows(case: &Case, timed: &[Timed], limit: Option<f64>) -> Vec<Row> {
             threads: timed[i].threads,
             ratio: best.map(ratio),
             roofline: limit.map(|limit| limit / median),
+            of_peak: measure::share(case.flops as f64, &timed[i].samples, &timed[i].peaks),
             warning: (spread > NOISY).then(noisy),
         }
     };
@@ -385,13 +386,14 @@ fn rows(case: &Case, timed: &[Timed], limit: Option<f64>) -> Vec<Row> {
 
 fn print(row: &Row) {
     println!(
-        "{:<44} {:<24} {:>9.2} us {:>5.1} % {:>15} {:>8} {:>6}",
+        "{:<44} {:<24} {:>9.2} us {:>5.1} % {:>15} {:>8} {:>8} {:>6}",
         row.case(),
         row.implementation(),
         row.median * 1e6,
         (row.upper - row.lower) / row.median * 100.0,
         report::rate(row),
         report::percent(row.roofline),
+        report::percent(row.of_peak),
         report::times(row.ratio),
     );
 }

@@ -10,6 +10,7 @@ mod amx;
 mod arithmetic;
 pub(crate) mod clock;
 mod memory;
+mod peak;
 
 use std::fmt::Display;
 use std::fs;
@@ -21,6 +22,8 @@ use tilewise_kernels::{Float, Isa, available};
 use crate::case::Case;
 use crate::record::Ceiling;
 use amx::Source;
+
+pub use peak::Peak;
 
 /// All of them, for one number of threads.
 #[derive(Debug, Clone, Default)]

@@ -34,19 +34,20 @@ fn cases(out: &mut String, duels: &[Duel]) {
     let wide = duels.iter().map(|duel| duel.case.len()).max().unwrap_or_default().max(30);
     let _ = writeln!(
         out,
-        "{:<wide$} {:>10} {:>14} {:>8}  {:<16} {:>10} {:>6}",
-        "case", "ours", "rate", "of roof", "best other", "its time", "ratio"
+        "{:<wide$} {:>10} {:>14} {:>8} {:>8}  {:<16} {:>10} {:>6}",
+        "case", "ours", "rate", "of roof", "of peak", "best other", "its time", "ratio"
     );
     for duel in duels {
         let other = duel.other();
         let warning = duel.warning().map_or(String::new(), |warning| format!("  ! {warning}"));
         let _ = writeln!(
             out,
-            "{:<wide$} {:>10} {:>14} {:>8}  {:<16} {:>10} {:>6}{warning}",
+            "{:<wide$} {:>10} {:>14} {:>8} {:>8}  {:<16} {:>10} {:>6}{warning}",
             duel.case,
             time(duel.ours.median),
             rate(duel.ours),
             percent(duel.ours.roofline),
+            percent(duel.ours.of_peak),
             other.map_or("-", |other| other.implementation()),
             other.map_or("-".into(), |other| time(other.median)),
             times(duel.ratio()),

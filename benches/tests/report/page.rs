@@ -95,6 +95,22 @@ fn it_holds_the_table_as_text() {
 }
 
 #[test]
+fn the_share_of_the_peak_is_on_it_where_it_was_measured() {
+    let without = everything();
+    let with =
+        without.clone().with("gemm/f32/8x8x8/avx512", 1e-6, |row| row["of_peak"] = json!(0.37));
+    let page = |made: &Synthetic| report::html::page(&[made.record()], None);
+    for (made, columns) in [(&without, 0), (&with, 2)] {
+        let page = page(made);
+        assert_balanced(&page);
+        assert_eq!(page.matches(">of peak<").count(), columns);
+        assert_eq!(page.matches(">37 %<").count(), columns);
+        assert!(report::table(&made.record()).contains("of peak"));
+    }
+    assert!(report::table(&with.record()).contains(" 37 % "));
+}
+
+#[test]
 fn it_draws_a_sweep_for_each_operation_with_three_sizes() {
     let page = report::html::page(&[everything().record()], None);
     for title in ["gemm, f32, squares", "softmax, f32", "adam, f32", "Roofline"] {

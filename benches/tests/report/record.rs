@@ -39,6 +39,7 @@ fn what_is_written_is_read() {
         threads: 1,
         ratio: Some(1.5),
         roofline: None,
+        of_peak: Some(0.875),
         warning: Some("a \"noisy\" machine".into()),
     };
     let ceiling = Ceiling { name: "flops/f32/avx512".into(), rate: 2.0e11 };
@@ -60,6 +61,7 @@ fn what_is_written_is_read() {
     // Every field survives: they are compared as they are written.
     let json = |row: &Row| serde_json::to_value(row).expect("a row");
     assert_eq!(json(&record.rows[0]), json(&row));
+    assert_eq!((record.rows[0].roofline, record.rows[0].of_peak), (None, Some(0.875)));
     assert_eq!(record.rows[0].warning.as_deref(), Some("a \"noisy\" machine"));
 }
 
@@ -144,6 +146,8 @@ fn absurd_rows_are_refused() {
         ("ratio", json!(-2.0), "plausible ratios"),
         ("ratio", json!(1e300), "plausible ratios"),
         ("roofline", json!(1e300), "plausible ratios"),
+        ("of_peak", json!(0.0), "plausible ratios"),
+        ("of_peak", json!("all"), "expected f64"),
         ("id", json!("gemm/f32/64"), "<op>/<dtype>/<shape>/<implementation>"),
         ("id", json!("gemm/f32/64/avx512/more"), "<op>/<dtype>/<shape>/<implementation>"),
         ("id", json!("gemm//64/avx512"), "<op>/<dtype>/<shape>/<implementation>"),
@@ -178,6 +182,17 @@ fn records_of_newer_versions_are_read() {
     assert_eq!(record.rows.len(), 1);
     let [skipped] = &record.skipped[..] else { panic!("{:?}", record.skipped) };
     assert!(skipped.contains("weather"), "{skipped}");
+}
+
+#[test]
+fn records_of_older_versions_are_read() {
+    let made = Synthetic::new().row(ID, 1e-6).with("gemm/f32/8x8x8/avx512", 1e-6, |row| {
+        row["of_peak"] = json!(0.9);
+    });
+    let record = made.record();
+    assert_eq!(record.rows.iter().map(|row| row.of_peak).collect::<Vec<_>>(), [None, Some(0.9)]);
+    // What is not known is not written either.
+    assert!(!serde_json::to_string(&record.rows[0]).expect("a row").contains("of_peak"));
 }
 
 #[test]

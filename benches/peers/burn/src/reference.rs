@@ -130,8 +130,9 @@ fn columns(values: &[f64], n: usize, f: impl Fn(f64, usize) -> f64) -> Vec<f64> 
 pub fn compare(expected: &Expected, loss: f64, gradients: &[Vec<f64>]) -> Result<(), String> {
     let tolerance = 30.0 * f64::from(f32::EPSILON).sqrt();
     let want = expected.loss;
-    // Written so that a NaN is too far away.
-    if !((loss - want).abs() <= tolerance * want) {
+    // Which no NaN is.
+    let is_near = |apart: f64, most: f64| apart <= most;
+    if !is_near((loss - want).abs(), tolerance * want) {
         return Err(format!("loss: expected {want}, got {loss}"));
     }
     if expected.gradients.len() != gradients.len() {
@@ -145,7 +146,7 @@ pub fn compare(expected: &Expected, loss: f64, gradients: &[Vec<f64>]) -> Result
         }
         let apart = norm(want.iter().zip(got).map(|(want, got)| want - got));
         let most = tolerance * norm(want.iter().copied());
-        if !(apart <= most) {
+        if !is_near(apart, most) {
             return Err(format!("gradient {i}: expected at most {most} to ours, got {apart}"));
         }
     }

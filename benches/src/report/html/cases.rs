@@ -33,20 +33,24 @@ fn section(out: &mut String, record: &Record, family: &Family, standing: &Standi
     if let Some((mean, _)) = standing.against_naive() {
         said.push(format!("{} beside the naive twin", times(Some(mean))));
     }
+    // Only products have a peak beside them, and only in newer records.
+    let peaks = standing.duels.iter().any(|duel| duel.ours.of_peak.is_some());
+    let (with, head) =
+        if peaks { (" peaks", "<span class=\"n\">of peak</span>") } else { Default::default() };
     let _ = write!(
         out,
         "<details class=\"family\" open><summary><h4>{}</h4> <small>{}</small></summary>\
-         <div class=\"cases\"><div class=\"case head\"><span>workload</span><span class=\"n\">ratio</span>\
+         <div class=\"cases{with}\"><div class=\"case head\"><span>workload</span><span class=\"n\">ratio</span>\
          <span class=\"halves\"><span>slower</span><span>faster</span></span>\
          <span class=\"n\">ours</span><span class=\"n\">rate</span><span class=\"n\">of roof</span>\
-         <span class=\"n\">best of the others</span></div>",
+         {head}<span class=\"n\">best of the others</span></div>",
         escape(&family.name),
         said.join(", ")
     );
     let ratios = standing.duels.iter().filter_map(|duel| duel.ratio());
     let longest = ratios.map(|ratio| ratio.ln().abs()).fold(SMALLEST_FULL.ln(), f64::max);
     for duel in &standing.duels {
-        case(out, duel, longest);
+        case(out, duel, longest, peaks);
     }
     out.push_str("</div>");
     let plots = sweeps::plots(record, family);
@@ -58,8 +62,8 @@ fn section(out: &mut String, record: &Record, family: &Family, standing: &Standi
     out.push_str("</details>");
 }
 
-/// One line, with a bar whose half is `longest`.
-fn case(out: &mut String, duel: &Duel, longest: f64) {
+/// One line, with a bar whose half is `longest`, and where wanted the share of the peak.
+fn case(out: &mut String, duel: &Duel, longest: f64, peaks: bool) {
     let share = duel.ratio().map_or(0.0, |ratio| ratio.ln() / longest * 50.0);
     let left = if share < 0.0 { 50.0 + share } else { 50.0 };
     let outcome = duel.outcome().map_or("level", class);
@@ -69,6 +73,8 @@ fn case(out: &mut String, duel: &Duel, longest: f64) {
     let other = duel.other().map_or("nobody".into(), |other| {
         format!("{} <span>{}</span>", escape(other.implementation()), time(other.median))
     });
+    let peak = || format!("<span class=\"n peak\">{}</span>", percent(duel.ours.of_peak));
+    let peak = if peaks { peak() } else { String::new() };
     let naive = if duel.is_with_naive() { " naive" } else { "" };
     let _ = write!(
         out,
@@ -76,7 +82,7 @@ fn case(out: &mut String, duel: &Duel, longest: f64) {
          <b class=\"n {outcome}\">{}</b>\
          <span class=\"bar\"><i class=\"{outcome}\" style=\"left:{left:.1}%;width:{:.1}%\"></i></span>\
          <span class=\"n\">{}</span><span class=\"n\">{}</span><span class=\"n\">{}</span>\
-         <span class=\"n\">{other}</span></summary>",
+         {peak}<span class=\"n other\">{other}</span></summary>",
         id(duel.case),
         times(duel.ratio()),
         share.abs(),
@@ -90,10 +96,13 @@ fn case(out: &mut String, duel: &Duel, longest: f64) {
 
 /// Everybody's times, the fastest first.
 fn everybody(out: &mut String, duel: &Duel) {
-    out.push_str(
+    let peaks = duel.rows.iter().any(|row| row.of_peak.is_some());
+    let head = if peaks { "<th class=\"n\">of peak</th>" } else { "" };
+    let _ = write!(
+        out,
         "<div class=\"wide\"><table><thead><tr><th>implementation</th><th class=\"n\">median</th>\
          <th class=\"n\">middle half of the samples</th><th class=\"n\">samples</th><th class=\"n\">rate</th>\
-         <th class=\"n\">of roof</th><th class=\"n\">its time to ours</th><th></th></tr></thead><tbody>",
+         <th class=\"n\">of roof</th>{head}<th class=\"n\">its time to ours</th><th></th></tr></thead><tbody>",
     );
     let mut rows: Vec<&Row> = duel.rows.clone();
     rows.sort_by(|a, b| a.median.total_cmp(&b.median));
@@ -110,11 +119,13 @@ fn everybody(out: &mut String, duel: &Duel) {
             remarks.push("packed before, does not count".to_owned());
         }
         remarks.extend(row.warning.as_deref().map(escape));
+        let peak = || format!("<td class=\"n\">{}</td>", percent(row.of_peak));
+        let peak = if peaks { peak() } else { String::new() };
         let own = if row.ours { " class=\"own\"" } else { "" };
         let _ = write!(
             out,
             "<tr{own}><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{} to {}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
+             <td class=\"n\">{}</td><td class=\"n\">{}</td>{peak}<td class=\"n\">{}</td><td>{}</td></tr>",
             escape(row.implementation()),
             time(row.median),
             time(row.lower),
