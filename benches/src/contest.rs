@@ -24,8 +24,8 @@ pub struct Timed {
     pub peaks: Vec<f64>,
 }
 
-/// Times `here`, and those workers that do such cases, in rotating order: every round times each of
-/// them once, so that all meet the same neighbours and the same clock. Whoever computes something wrong,
+/// Times `here`, and those workers that do such cases: every round times each of them once, so that all meet
+/// the same clock and the same noise, in [`turns`]. Whoever computes something wrong,
 /// or fails, is left out with a message.
 ///
 /// # Panics
@@ -55,9 +55,8 @@ pub fn hold(
         contest.passed(one, found.map(drop))
     });
     for round in 0..effort.rounds_of(turn) {
-        for turn in 0..all.len() {
-            let count = all.len();
-            let one = &mut all[(round + turn) % count];
+        for place in turns(round, all.len()) {
+            let one = &mut all[place];
             if one.calls == 0 {
                 continue;
             }
@@ -72,6 +71,13 @@ pub fn hold(
     }
     contest.workers.iter_mut().for_each(Worker::drop_case);
     all.into_iter().filter(|one| one.calls > 0).map(|one| one.timed).collect()
+}
+
+/// Whose turn it is in a round of `count`: each begins as often as the others, and every other round goes
+/// backwards, so that nobody always runs after the same one.
+fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    let backwards = !round.is_multiple_of(2);
+    (0..count).map(move |turn| (round + if backwards { count - turn } else { turn }) % count)
 }
 
 struct Contest<'a> {
@@ -173,6 +179,30 @@ impl Contest<'_> {
                 return Ok((calls, seconds + seconds / calls as f64));
             }
             calls *= 2;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::turns;
+
+    #[test]
+    fn turns_are_fair() {
+        for count in 1..8 {
+            let rounds: Vec<Vec<_>> = (0..2 * count).map(|i| turns(i, count).collect()).collect();
+            for place in 0..count {
+                let begins = rounds.iter().filter(|round| round[0] == place).count();
+                assert_eq!(begins, 2, "{place} of {count}");
+                let before: BTreeSet<_> = (rounds.iter().flat_map(|round| round.windows(2)))
+                    .filter(|pair| pair[1] == place)
+                    .map(|pair| pair[0])
+                    .collect();
+                assert_eq!(before.len(), (count - 1).min(2), "{place} of {count}");
+            }
+            assert!(rounds.iter().all(|r| r.iter().collect::<BTreeSet<_>>().len() == count));
         }
     }
 }
