@@ -8,20 +8,18 @@
 //!           tile: for each panel of B (kc x COLS)     passes by
 //! ```
 
-use super::blocking::{Blocking, even_pieces, panels, strips};
+use super::blocking::{Blocking, even_pieces};
 use super::dots::Dots;
 use super::element::Element;
 use super::epilogue::{Finish, Store};
 use super::few::FewRows;
 use super::gemv::RowTimesMatrix;
-use super::microkernel::TileArgs;
 use super::pack::{pack_columns, pack_rows};
 use super::plan::{Method, Operand, Problem, Source};
 use super::region::Region;
 use super::scatter::{Gather, Scatter};
-use super::tile_table::{TileFn, TileTable};
+use super::tile_table::{TileArgs, TileFn, TileTable};
 use crate::buffer::with_scratch;
-use crate::dispatch::caches;
 use crate::parallel::ColumnsMut;
 use crate::simd::{Float, Kernel, Simd, Streaming};
 
@@ -67,24 +65,28 @@ impl<E: Element> Region<'_, E> {
         debug_assert!(!self.streams || c.start.addr().is_multiple_of(vector));
         // Loop 5: blocks of rows of A and C.
         for (row, rows) in even_pieces(rows, mc) {
+            let fresh = self.fresh::<S>([rows, cols.min(most * panel_cols)]);
             // Loop 4: blocks of k. C collects them, in ascending order; an empty k has one empty
             // block, which scales C.
             for (step, steps) in even_pieces(k, kc).chain((k == 0).then_some((0, 0))) {
-                let a = Operand { start: a.at(row, step), ..a };
+                let lying = Operand { start: a.at(row, step), ..a };
                 let a = match self.packing.a {
-                    Source::InPlace => a.in_place(),
-                    Source::Pack => pack_rows(simd, a, [rows, steps], scratch[0]),
+                    Source::InPlace => lying.in_place(),
+                    Source::Pack => pack_rows(simd, lying, [rows, steps], scratch[0], fresh[0]),
                     Source::Prepacked(all) => a.panel(step * all + (self.origin[0] + row) * steps),
                 };
+                // The first block of columns packs A for the others.
+                let mut fresh_a = fresh[0].then(|| lying.in_place());
                 // Loop 3: blocks of columns of B and C.
                 for (panel, count) in even_pieces(cols.div_ceil(panel_cols), most) {
                     let col = panel * panel_cols;
                     let cols = (count * panel_cols).min(cols - col);
+                    let lying = Operand { start: b.at(step, col), ..b };
                     let b = match self.packing.b {
-                        Source::InPlace => Operand { start: b.at(step, col), ..b }.in_place(),
+                        Source::InPlace => lying.in_place(),
                         Source::Pack => {
-                            let b = Operand { start: b.at(step, col), ..b };
-                            pack_columns(simd, b, [steps, cols], scratch[1], evenly)
+                            let flags = [evenly, fresh[1]];
+                            pack_columns(simd, lying, [steps, cols], scratch[1], flags)
                         }
                         Source::Prepacked(all) => {
                             b.panel(step * all + (self.origin[1] + col) * steps)
@@ -97,6 +99,7 @@ impl<E: Element> Region<'_, E> {
                         shape: [rows, cols, steps],
                         packed: [self.packing.a, self.packing.b]
                             .map(|from| from != Source::InPlace),
+                        fresh: [fresh_a.take(), fresh[1].then(|| lying.in_place())],
                         evenly,
                         origin: [self.origin[0] + row, self.origin[1] + col],
                         scale: store.scale(step == 0),
@@ -120,7 +123,10 @@ pub(super) struct Block<'a, T> {
     pub(super) shape: [usize; 3],
     /// Whether A and B are packed.
     pub(super) packed: [bool; 2],
-    /// How columns are cut into [`strips`].
+    /// A or B where it lies, if the largest of the tiles that read it first are to pack it: those of the
+    /// first strip of columns, which is whole then, and of the first panel of rows.
+    pub(super) fresh: [Option<Operand<T>>; 2],
+    /// How columns are cut into [`strips`](super::blocking::strips).
     pub(super) evenly: bool,
     /// Row and column of C where the block starts.
     pub(super) origin: [usize; 2],
@@ -132,76 +138,51 @@ pub(super) struct Block<'a, T> {
 }
 
 impl<T: Float> Block<'_, T> {
+    /// As [`tile_at`](Self::tile_at), in a block of which operands may be fresh.
     #[inline(always)]
-    pub(super) fn tiles<S: Simd<T>>(&self, simd: S) {
-        let [rows, cols, _] = self.shape;
-        let vectors = cols.div_ceil(S::LANES);
-        let one = vectors <= TileTable::<S, T>::VECTORS
-            && rows <= TileTable::<S, T>::most_rows(vectors, self.packed[0]);
-        if one && !self.is_row() {
-            // Loops over one tile would take longer than a tile of a few steps.
-            return self.tile_at(simd, [0, 0], [rows, vectors]);
-        }
-        self.many_tiles(simd);
-    }
-
-    fn many_tiles<S: Simd<T>>(&self, simd: S) {
-        let [_, cols, _] = self.shape;
-        if self.is_row() {
-            return self.row(simd);
-        }
-        let vectors = cols.div_ceil(S::LANES);
-        let most = TileTable::<S, T>::VECTORS;
-        let (whole, rest) = strips(vectors, most, self.evenly);
-        if whole > 0 && whole < vectors && self.a_is_far() {
-            return self.tiles_in_one_pass(simd, whole, rest);
-        }
-        // Narrow tiles may be taller.
-        if whole > 0 {
-            self.tiles_of(simd, [0, whole], most);
-        }
-        if whole < vectors {
-            self.tiles_of(simd, [whole, vectors], rest);
+    pub(super) fn any_tile_at<S: Simd<T>>(&self, simd: S, at: [usize; 2], size: [usize; 2]) {
+        let packs = [self.fresh[0].is_some() && at[1] == 0, self.fresh[1].is_some() && at[0] == 0];
+        let largest = size == [TileTable::<S, T>::ROWS, TileTable::<S, T>::VECTORS]
+            && at[1] + TileTable::<S, T>::COLS <= self.shape[1];
+        if packs != [false; 2] && largest {
+            self.packing_tile_at(simd, at, packs);
+        } else {
+            self.tile_at(simd, at, size);
         }
     }
 
-    /// The tiles of a range of vectors of columns, `wide` vectors each.
-    fn tiles_of<S: Simd<T>>(&self, simd: S, [first, end]: [usize; 2], wide: usize) {
-        let most = match self.packed[0] {
-            true => TileTable::<S, T>::most_rows(wide, true),
-            false => TileTable::<S, T>::rows_in_place(wide, self.a.strides[0]),
-        };
-        // Loop 2: panels of A.
-        for (row, height) in panels(self.shape[0], most) {
-            // Loop 1: panels of B.
-            for vector in (first..end).step_by(wide) {
-                self.tile_at(simd, [row, vector * S::LANES], [height, wide]);
-            }
+    /// The largest tile, at a row and a column of the block, as the first to read what it `packs`.
+    #[inline(never)]
+    fn packing_tile_at<S: Simd<T>>(&self, simd: S, at: [usize; 2], packs: [bool; 2]) {
+        let size = [TileTable::<S, T>::ROWS, TileTable::<S, T>::VECTORS];
+        let mut args = self.args::<S>(at, size);
+        args.panels = [args.a, args.b].map(<*const T>::cast_mut);
+        if let Some(a) = self.fresh[0].filter(|_| packs[0]) {
+            (args.a, args.a_strides) = (a.at(at[0], 0), a.strides);
         }
-    }
-
-    /// Whether A does not stay in the second-level cache beside B: a second pass would fetch it again.
-    fn a_is_far(&self) -> bool {
-        let [rows, _, k] = self.shape;
-        rows.saturating_mul(k).saturating_mul(size_of::<T>()) > caches().l2 / 4
-    }
-
-    /// The same for all columns: `whole` vectors of them in the widest tiles, the others in tiles of `rest`.
-    fn tiles_in_one_pass<S: Simd<T>>(&self, simd: S, whole: usize, rest: usize) {
-        let (most, vectors) = (TileTable::<S, T>::VECTORS, self.shape[1].div_ceil(S::LANES));
-        for (row, height) in panels(self.shape[0], TileTable::<S, T>::ROWS) {
-            for vector in (0..whole).step_by(most) {
-                self.tile_at(simd, [row, vector * S::LANES], [height, most]);
-            }
-            for vector in (whole..vectors).step_by(rest) {
-                self.tile_at(simd, [row, vector * S::LANES], [height, rest]);
-            }
+        if let Some(b) = self.fresh[1].filter(|_| packs[1]) {
+            (args.b, args.b_stride) = (b.at(0, at[1]), b.strides[0]);
         }
+        let tile = TileTable::<S, T>::packing(packs, args.a_strides[0] == 1);
+        self.tile(simd, args, tile, size, at);
     }
 
     /// The tile of `height x wide` vectors at a row and a column of the block.
     #[inline(always)]
-    fn tile_at<S: Simd<T>>(&self, simd: S, [row, col]: [usize; 2], [height, wide]: [usize; 2]) {
+    pub(super) fn tile_at<S: Simd<T>>(&self, simd: S, at: [usize; 2], size: [usize; 2]) {
+        let args = self.args::<S>(at, size);
+        let (whole, beside) = (args.last == S::LANES, args.a_strides[0] == 1);
+        let tile = TileTable::<S, T>::get(size[0], size[1], whole, beside);
+        self.tile(simd, args, tile, size, at);
+    }
+
+    /// Where that tile reads and writes.
+    #[inline(always)]
+    fn args<S: Simd<T>>(
+        &self,
+        [row, col]: [usize; 2],
+        [height, wide]: [usize; 2],
+    ) -> TileArgs<'_, T> {
         let [_, cols, k] = self.shape;
         let width = wide * S::LANES;
         let (a, a_strides) = if self.packed[0] {
@@ -214,7 +195,7 @@ impl<T: Float> Block<'_, T> {
         } else {
             (self.b.at(0, col), self.b.strides[0])
         };
-        let args = TileArgs {
+        TileArgs {
             a,
             a_strides,
             b,
@@ -224,9 +205,9 @@ impl<T: Float> Block<'_, T> {
             c_stride: self.c.strides[0],
             last: width.min(cols - col) - (width - S::LANES),
             scale: self.scale,
+            panels: [std::ptr::null_mut(); 2],
             leave: self.leave,
-        };
-        self.tile(simd, args, [height, wide], [row, col]);
+        }
     }
 
     /// One tile of `height x vectors` at row and column `at` of the block, and what follows it.
@@ -235,17 +216,15 @@ impl<T: Float> Block<'_, T> {
         &self,
         simd: S,
         args: TileArgs<'_, T>,
+        tile: TileFn<S, T>,
         [height, vectors]: [usize; 2],
         at: [usize; 2],
     ) {
         let width = (vectors - 1) * S::LANES + args.last;
-        let whole = args.last == S::LANES;
         if let Some(store) = self.finish {
             let place = [self.origin[0] + at[0], self.origin[1] + at[1]];
             store.prefetch(simd, place, [height, width]);
         }
-        let beside = args.a_strides[0] == 1;
-        let tile = TileTable::<S, T>::get(height, vectors, whole, beside);
         if self.c.strides[1] == 1 {
             // SAFETY: all addresses lie within the operands that the region was made from: the region
             // covers whole rows and columns of them, and blocks and tiles cut it without remainder.
@@ -258,7 +237,7 @@ impl<T: Float> Block<'_, T> {
     }
 
     /// Whether this is a single row times a B that is read where it lies.
-    fn is_row(&self) -> bool {
+    pub(super) fn is_row(&self) -> bool {
         self.shape[0] == 1
             && self.packed == [false; 2]
             && self.b.strides.contains(&1)
@@ -266,7 +245,7 @@ impl<T: Float> Block<'_, T> {
     }
 
     /// A single row.
-    fn row<S: Simd<T>>(&self, simd: S) {
+    pub(super) fn row<S: Simd<T>>(&self, simd: S) {
         simd.call(RowTimesMatrix { block: self });
         self.finish(simd, (self.c.start.cast_mut(), 0), [1, self.shape[1]], [0; 2]);
         self.measure(simd, [1, self.shape[1]], [0; 2]);

@@ -13,38 +13,25 @@
 //! tile at the bottom, fewer vectors and a masked last one at the right. The chain of operations
 //! behind an element of C is the same in all of them, so its bits do not depend on its position.
 
+use super::on_the_way::OnTheWay;
+use super::tile_table::TileArgs;
 use crate::simd::{Float, Kernel, Simd, Streaming, opaque, opaque_distance};
-
-/// Where a tile reads and writes. Strides are in elements.
-pub(super) struct TileArgs<'a, T> {
-    /// First element of the tile's rows of A.
-    pub(super) a: *const T,
-    /// Distance between rows of A, and between steps of k.
-    pub(super) a_strides: [usize; 2],
-    /// First element of the tile's columns of B; the columns are contiguous.
-    pub(super) b: *const T,
-    /// Distance between steps of k in B.
-    pub(super) b_stride: usize,
-    /// Number of steps.
-    pub(super) k: usize,
-    /// First element of the tile of C; the columns are contiguous.
-    pub(super) c: *mut T,
-    /// Distance between rows of C.
-    pub(super) c_stride: usize,
-    /// Columns in the last vector, 1 to `LANES`.
-    pub(super) last: usize,
-    /// Factors of the product and of the old C; C is not read where the second is zero.
-    pub(super) scale: [T; 2],
-    /// Leave to write whole vectors past the caches; the rows of C are aligned to them then.
-    pub(super) leave: Option<&'a Streaming>,
-}
 
 /// Rows of the tallest tile.
 const MOST_ROWS: usize = 16;
 
 /// A tile of fixed size. `FULL`: the last vector is whole. `BESIDE`: the rows of A lie beside each other
-/// at every step, as in packed panels and in a transposed A.
-struct Tile<'a, T, const ROWS: usize, const VECTORS: usize, const FULL: bool, const BESIDE: bool> {
+/// at every step, as in packed panels and in a transposed A. `PACKS_A`, `PACKS_B`: it packs what it reads.
+struct Tile<
+    'a,
+    T,
+    const ROWS: usize,
+    const VECTORS: usize,
+    const FULL: bool,
+    const BESIDE: bool,
+    const PACKS_A: bool,
+    const PACKS_B: bool,
+> {
     args: &'a TileArgs<'a, T>,
 }
 
@@ -120,11 +107,37 @@ pub(super) unsafe fn enter<
     simd: S,
     args: &TileArgs<'_, T>,
 ) {
-    simd.call(Tile::<T, ROWS, VECTORS, FULL, BESIDE> { args });
+    simd.call(Tile::<T, ROWS, VECTORS, FULL, BESIDE, false, false> { args });
 }
 
-impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const BESIDE: bool>
-    Kernel<T> for Tile<'_, T, ROWS, VECTORS, FULL, BESIDE>
+/// Enters a whole tile that packs.
+///
+/// # Safety
+/// As for [`TileFn`](super::tile_table::TileFn).
+pub(super) unsafe fn enter_packing<
+    S: Simd<T>,
+    T: Float,
+    const ROWS: usize,
+    const VECTORS: usize,
+    const BESIDE: bool,
+    const PACKS_A: bool,
+    const PACKS_B: bool,
+>(
+    simd: S,
+    args: &TileArgs<'_, T>,
+) {
+    simd.call(Tile::<T, ROWS, VECTORS, true, BESIDE, PACKS_A, PACKS_B> { args });
+}
+
+impl<
+    T: Float,
+    const ROWS: usize,
+    const VECTORS: usize,
+    const FULL: bool,
+    const BESIDE: bool,
+    const PACKS_A: bool,
+    const PACKS_B: bool,
+> Kernel<T> for Tile<'_, T, ROWS, VECTORS, FULL, BESIDE, PACKS_A, PACKS_B>
 {
     type Output = ();
 
@@ -159,8 +172,15 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
     }
 }
 
-impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const BESIDE: bool>
-    Tile<'_, T, ROWS, VECTORS, FULL, BESIDE>
+impl<
+    T: Float,
+    const ROWS: usize,
+    const VECTORS: usize,
+    const FULL: bool,
+    const BESIDE: bool,
+    const PACKS_A: bool,
+    const PACKS_B: bool,
+> Tile<'_, T, ROWS, VECTORS, FULL, BESIDE, PACKS_A, PACKS_B>
 {
     /// All steps where rows of A are contiguous along k.
     ///
@@ -173,23 +193,23 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         sums: &mut [[S::V; VECTORS]; ROWS],
     ) {
         let mut rows = Rows::new(args.a, args.a_strides[0]);
-        let (mut b, mut left) = (args.b, args.k);
+        let (mut b, mut left, mut way) = (args.b, args.k, OnTheWay::new(args));
         // One count, one branch and one addition per address for four steps: these take turns with the
         // multiply-adds.
         while left >= 4 {
             // SAFETY: as promised by the caller.
             unsafe {
-                Self::step_along::<S, 0>(simd, args, &rows, &mut b, sums);
-                Self::step_along::<S, 1>(simd, args, &rows, &mut b, sums);
-                Self::step_along::<S, 2>(simd, args, &rows, &mut b, sums);
-                Self::step_along::<S, 3>(simd, args, &rows, &mut b, sums);
+                Self::step_along::<S, 0>(simd, args, &rows, (&mut b, &mut way), sums);
+                Self::step_along::<S, 1>(simd, args, &rows, (&mut b, &mut way), sums);
+                Self::step_along::<S, 2>(simd, args, &rows, (&mut b, &mut way), sums);
+                Self::step_along::<S, 3>(simd, args, &rows, (&mut b, &mut way), sums);
             }
             rows.advance(4);
             left -= 4;
         }
         for _ in 0..left {
             // SAFETY: as promised by the caller.
-            unsafe { Self::step_along::<S, 0>(simd, args, &rows, &mut b, sums) };
+            unsafe { Self::step_along::<S, 0>(simd, args, &rows, (&mut b, &mut way), sums) };
             rows.advance(1);
         }
     }
@@ -203,13 +223,14 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         simd: S,
         args: &TileArgs<'_, T>,
         rows: &Rows<T>,
-        b: &mut *const T,
+        (b, way): (&mut *const T, &mut OnTheWay<T, ROWS, VECTORS, PACKS_A, PACKS_B>),
         sums: &mut [[S::V; VECTORS]; ROWS],
     ) {
         let tail = simd.tail(if FULL { S::LANES } else { args.last });
         // SAFETY: as promised by the caller.
         unsafe {
             let columns = Self::columns(simd, *b, tail);
+            way.keep_columns(simd, *b, &columns);
             for (i, sums) in sums.iter_mut().enumerate() {
                 Self::multiply(simd, rows.at(i, STEP), &columns, sums);
             }
@@ -237,14 +258,15 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
             if BESIDE { first.wrapping_add(i) } else { opaque(first.wrapping_add(i * stride)) }
         });
         let mut at = Place { offset: 0, b: args.b, left: args.k };
+        let mut way = OnTheWay::new(args);
         // SAFETY: as promised by the caller.
         unsafe {
             while BESIDE && at.left >= 2 {
-                Self::step_across(simd, args, &rows, &mut at, sums);
-                Self::step_across(simd, args, &rows, &mut at, sums);
+                Self::step_across(simd, args, &rows, (&mut at, &mut way), sums);
+                Self::step_across(simd, args, &rows, (&mut at, &mut way), sums);
             }
             while at.left > 0 {
-                Self::step_across(simd, args, &rows, &mut at, sums);
+                Self::step_across(simd, args, &rows, (&mut at, &mut way), sums);
             }
         }
     }
@@ -258,13 +280,15 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const FULL: bool, const 
         simd: S,
         args: &TileArgs<'_, T>,
         rows: &[*const T; ROWS],
-        at: &mut Place<T>,
+        (at, way): (&mut Place<T>, &mut OnTheWay<T, ROWS, VECTORS, PACKS_A, PACKS_B>),
         sums: &mut [[S::V; VECTORS]; ROWS],
     ) {
         let tail = simd.tail(if FULL { S::LANES } else { args.last });
         // SAFETY: as promised by the caller.
         unsafe {
             let columns = Self::columns(simd, at.b, tail);
+            way.keep_rows(simd, rows[0].wrapping_add(at.offset));
+            way.keep_columns(simd, at.b, &columns);
             for (row, sums) in rows.iter().zip(sums) {
                 Self::multiply(simd, *row.wrapping_add(at.offset), &columns, sums);
             }

@@ -4,7 +4,7 @@
 //! * [`blocking`]: how large the blocks are; pure arithmetic.
 //! * [`plan`]: the operands, and what is packed and cut.
 //! * [`cost`]: what one way of computing a product costs, and another.
-//! * [`pack`]: copies blocks of the operands into the order the tiles read.
+//! * [`pack`]: copies blocks of the operands into the order the tiles read; [`on_the_way`]: tiles do.
 //! * [`microkernel`]: the register tile, and [`tile_table`]: in which sizes it exists.
 //! * [`epilogue`]: what happens to a finished tile in the same store.
 //! * [`moments`]: statistics of the columns of C, taken while it is stored.
@@ -14,7 +14,7 @@
 //! * [`dots`]: a few rows and contiguous columns of B: dot products, which pack nothing either.
 //! * [`few`]: a few rows of halves, which pack nothing either, and when tiles are left for vectors.
 //! * [`packed`]: operands packed once for many products.
-//! * [`driver`]: the loops around the tile.
+//! * [`driver`]: the loops around blocks, and [`walk`]: those around tiles.
 //! * [`region`]: rectangles of C, and how they are cut.
 //! * [`batched`]: many products of one shape.
 //! * [`precision`]: how exactly `f32` is multiplied; [`rounded`]: to bf16, on vectors.
@@ -48,6 +48,8 @@ mod moments;
 #[allow(unsafe_code)]
 mod narrow;
 #[allow(unsafe_code)]
+mod on_the_way;
+#[allow(unsafe_code)]
 mod pack;
 mod packed;
 mod plan;
@@ -60,6 +62,7 @@ mod rounded;
 mod scatter;
 mod tile_table;
 mod to_halves;
+mod walk;
 
 pub use batched::BatchedGemm;
 pub use blocking::Blocking;

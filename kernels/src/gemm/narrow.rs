@@ -2,9 +2,8 @@
 //! take longer than such a product. The tiles are those that the plan would choose.
 
 use super::blocking::{K_BYTES, panels};
-use super::microkernel::TileArgs;
 use super::plan::{GRAIN, SMALL_B_BYTES};
-use super::tile_table::TileTable;
+use super::tile_table::{TileArgs, TileTable};
 use crate::simd::{Float, Kernel, Simd};
 
 /// A product `C <- alpha * A * B + beta * C` of matrices with contiguous rows, of at least two rows and
@@ -95,6 +94,7 @@ impl<T: Float> Narrow<T> {
                 c_stride,
                 last,
                 scale,
+                panels: [std::ptr::null_mut(); 2],
                 leave: None,
             };
             let tile = TileTable::<S, T>::get(height, vectors, last == S::LANES, false);

@@ -16,32 +16,37 @@ use super::plan::Operand;
 use super::tile_table::TileTable;
 use crate::simd::{Float, Kernel, Simd};
 
-/// Packs rows of A into panels of the heights that the tiles will have.
+/// Packs rows of A into panels of the heights that the tiles will have; where they are `fresh`, only those
+/// that are not as high as the largest tile: that one packs [`on_the_way`](super::on_the_way).
 pub(super) fn pack_rows<S: Simd<E::Sum>, E: Element>(
     simd: S,
     a: Operand<E>,
     [rows, steps]: [usize; 2],
     to: *mut E::Sum,
+    fresh: bool,
 ) -> Operand<E::Sum> {
     let lanes = Lanes { from: a.start, strides: a.strides, steps, to };
-    let panels = panels(rows, TileTable::<S, E::Sum>::ROWS);
+    let most = TileTable::<S, E::Sum>::ROWS;
+    let panels = panels(rows, most).filter(|&(_, height)| !(fresh && height == most));
     lanes.pack(simd, panels.map(|(row, height)| [row, height, height]));
     Operand { start: to, strides: [0, 0] }
 }
 
-/// Packs columns of B into panels of the widths that the tiles will have: of [`strips`] cut `evenly`.
+/// Packs columns of B into panels of the widths that the tiles will have: of [`strips`] cut `evenly`; where
+/// they are `fresh`, only those that are not as wide as the largest tile.
 pub(super) fn pack_columns<S: Simd<E::Sum>, E: Element>(
     simd: S,
     b: Operand<E>,
     [steps, cols]: [usize; 2],
     to: *mut E::Sum,
-    evenly: bool,
+    [evenly, fresh]: [bool; 2],
 ) -> Operand<E::Sum> {
     let [step_stride, lane_stride] = b.strides;
     let lanes = Lanes { from: b.start, strides: [lane_stride, step_stride], steps, to };
     let (most, vectors) = (TileTable::<S, E::Sum>::VECTORS, cols.div_ceil(S::LANES));
     let (whole, rest) = strips(vectors, most, evenly);
-    let wide = (0..whole).step_by(most).map(|vector| (vector, most));
+    let full = if fresh { whole.min(cols / TileTable::<S, E::Sum>::COLS * most) } else { 0 };
+    let wide = (full..whole).step_by(most).map(|vector| (vector, most));
     let narrow = (whole..vectors).step_by(rest.max(1)).map(|vector| (vector, rest));
     lanes.pack(
         simd,

@@ -310,9 +310,9 @@ impl<E: Element> Kernel<E::Sum> for PackWhole<E> {
             let from = Operand { start: self.from.at(step, 0), ..self.from };
             let to = self.to.wrapping_add(step * padded);
             match self.side {
-                Side::A => pack_rows(simd, from.t(), [lanes, steps], to),
+                Side::A => pack_rows(simd, from.t(), [lanes, steps], to, false),
                 // Threads may take any strip, so none depends on what comes after it.
-                Side::B => pack_columns(simd, from, [steps, lanes], to, false),
+                Side::B => pack_columns(simd, from, [steps, lanes], to, [false; 2]),
             };
         }
     }

@@ -387,8 +387,8 @@ impl<E: Element> Kernel<E::Sum> for &Multiply<'_, E> {
             let (a, b) = (read(a, packed[0]), read(b, packed[1]));
             let finish = (!store.is_plain()).then_some(store);
             let (scale, origin) = (store.scale(true), [0; 2]);
-            let (evenly, leave) = (!packed[1], None);
-            return Block { a, b, c, shape, packed, evenly, origin, scale, finish, leave }
+            let (fresh, evenly, leave) = ([None; 2], !packed[1], None);
+            return Block { a, b, c, shape, packed, fresh, evenly, origin, scale, finish, leave }
                 .tiles(simd);
         }
         let region = self.on(simd).aligned_for_streaming(simd);

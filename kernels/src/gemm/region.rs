@@ -3,9 +3,11 @@
 //! Threads get rectangles of C and share nothing, so k is never split between them and the chain of
 //! operations behind each element is the same for any number of threads.
 
-use super::blocking::whole_panels;
+use super::blocking::{panels, stays_in_second_level, strips, whole_panels};
 use super::element::Element;
 use super::plan::{GRAIN, Method, Operand, Packing, Problem, Source};
+use super::tile_table::TileTable;
+use crate::dispatch::caches;
 use crate::parallel::Split;
 use crate::simd::{LINE, Simd};
 
@@ -93,6 +95,34 @@ impl<E: Element> Region<'_, E> {
         let origin = [self.origin[0] + at[0], self.origin[1] + at[1]];
         let first = Problem { shape: shapes[0], ..self.problem };
         (Self { problem: first, ..self }, Self { problem: rest, origin, ..self })
+    }
+
+    /// Whether tiles pack what they first read of A and of B, in blocks of so many rows and columns. It must
+    /// lie as panels do, a tile wide or high at every step, more than one tile must want it, and it must be
+    /// near: what comes from further away comes faster to a loop that does nothing else.
+    pub(super) fn fresh<S: Simd<E::Sum>>(&self, [rows, cols]: [usize; 2]) -> [bool; 2] {
+        let Problem { a, b, shape, .. } = self.problem;
+        let (tile_rows, tile_cols) = (TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS);
+        let near = |side: usize| {
+            let sides = [shape[side], shape[2]];
+            E::IN_PLACE && stays_in_second_level(sides, size_of::<E>(), caches())
+        };
+        let vectors = cols.div_ceil(S::LANES);
+        let strip = strips(vectors, TileTable::<S, E::Sum>::VECTORS, true).0 > 0;
+        let panel = panels(rows, tile_rows).next().is_some_and(|panel| panel.1 == tile_rows);
+        [
+            self.packing.a == Source::Pack
+                && a.strides[0] == 1
+                && cols > tile_cols
+                && strip
+                && near(0),
+            self.packing.b == Source::Pack
+                && b.strides[1] == 1
+                && rows > tile_rows
+                && cols >= tile_cols
+                && panel
+                && near(1),
+        ]
     }
 
     /// Units that make up [`GRAIN`].

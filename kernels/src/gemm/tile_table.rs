@@ -2,13 +2,40 @@
 
 use std::marker::PhantomData;
 
-use super::microkernel::{TileArgs, enter};
-use crate::simd::{Float, Simd};
+use super::microkernel::{enter, enter_packing};
+use crate::simd::{Float, Simd, Streaming};
+
+/// Where a tile reads and writes. Strides are in elements.
+pub(super) struct TileArgs<'a, T> {
+    /// First element of the tile's rows of A.
+    pub(super) a: *const T,
+    /// Distance between rows of A, and between steps of k.
+    pub(super) a_strides: [usize; 2],
+    /// First element of the tile's columns of B; the columns are contiguous.
+    pub(super) b: *const T,
+    /// Distance between steps of k in B.
+    pub(super) b_stride: usize,
+    /// Number of steps.
+    pub(super) k: usize,
+    /// First element of the tile of C; the columns are contiguous.
+    pub(super) c: *mut T,
+    /// Distance between rows of C.
+    pub(super) c_stride: usize,
+    /// Columns in the last vector, 1 to `LANES`.
+    pub(super) last: usize,
+    /// Factors of the product and of the old C; C is not read where the second is zero.
+    pub(super) scale: [T; 2],
+    /// Where a tile that packs puts its rows of A and its columns of B.
+    pub(super) panels: [*mut T; 2],
+    /// Leave to write whole vectors past the caches; the rows of C are aligned to them then.
+    pub(super) leave: Option<&'a Streaming>,
+}
 
 /// A compiled tile.
 ///
 /// # Safety
-/// The addresses in the arguments must be readable (A, B) and writable (C) over the whole tile.
+/// The addresses in the arguments must be readable (A, B) and writable (C) over the whole tile, and where it
+/// packs, its panels writable.
 pub(super) type TileFn<S, T> = unsafe fn(S, &TileArgs<'_, T>);
 
 /// Rows of A that stay in one set of a first-level cache of twelve ways beside a line of B. Rows that lie
@@ -75,6 +102,33 @@ impl<S: Simd<T>, T: Float> TileTable<S, T> {
             enter::<S, T, 4, 1, true, true>
         } else {
             enter::<S, T, 4, 1, true, false>
+        }
+    }
+
+    /// The largest tile as one that packs the rows of A, which must lie beside each other then, the columns
+    /// of B, or both.
+    pub(super) fn packing(packs: [bool; 2], beside: bool) -> TileFn<S, T> {
+        if const { Self::VECTORS == 3 } {
+            Self::packing_of::<9, 3>(packs, beside)
+        } else if const { Self::VECTORS == 2 } {
+            Self::packing_of::<6, 2>(packs, beside)
+        } else {
+            Self::packing_of::<4, 1>(packs, beside)
+        }
+    }
+
+    fn packing_of<const ROWS: usize, const VECTORS: usize>(
+        packs: [bool; 2],
+        beside: bool,
+    ) -> TileFn<S, T> {
+        match (packs, beside) {
+            ([true, true], true) => enter_packing::<S, T, ROWS, VECTORS, true, true, true>,
+            ([true, false], true) => enter_packing::<S, T, ROWS, VECTORS, true, true, false>,
+            ([false, true], true) => enter_packing::<S, T, ROWS, VECTORS, true, false, true>,
+            ([false, true], false) => enter_packing::<S, T, ROWS, VECTORS, false, false, true>,
+            _ => unreachable!(
+                "what is packed is an operand, and rows of A only where they lie beside"
+            ),
         }
     }
 

@@ -123,6 +123,7 @@ impl Kernel<f32> for Repair<'_> {
             c: Operand { start: sums.as_mut_ptr().cast_const(), strides: [LANES, 1] },
             shape: [LANES, LANES, k],
             packed: [false; 2],
+            fresh: [None; 2],
             evenly: true,
             origin: [0; 2],
             scale: [1.0, 0.0],
