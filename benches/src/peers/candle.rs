@@ -21,10 +21,12 @@ pub(super) fn threads() -> usize {
 }
 
 thread_local! {
-    /// A pool of this thread alone. The crates hand their loops to `rayon`, which would otherwise run
-    /// them on a thread of its own, out of sight of this one's clock.
-    static ALONE: Option<ThreadPool> =
-        ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().ok();
+    /// A pool of this thread alone, where it is to be alone. The crates hand their loops to `rayon`, which
+    /// would otherwise run them on a thread of its own, out of sight of this one's clock. This thread stays
+    /// in the pool for good, and others would find one thread there.
+    static ALONE: Option<ThreadPool> = (threads() == 1)
+        .then(|| ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().ok())
+        .flatten();
 }
 
 impl Call {
@@ -38,8 +40,8 @@ impl Owned for Call {
         let call = &mut self.call;
         let outputs = ALONE.with(|pool| match pool {
             // A thread that is in a pool already has none of its own.
-            Some(pool) if threads() == 1 => pool.install(call),
-            _ => call(),
+            Some(pool) => pool.install(call),
+            None => call(),
         });
         self.outputs = outputs.expect("tensors that fit");
     }
