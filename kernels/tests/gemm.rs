@@ -1,8 +1,8 @@
 //! Laws of matrix products that hold to the last bit, on every path of this machine.
 
 use tilewise_kernels::{
-    Activation, ColumnMoments, ErrorKind, Exec, Gemm, Isa, MatMut, MatRef, PackedA, PackedB, Par,
-    available,
+    Activation, Blocking, ColumnMoments, ErrorKind, Exec, Float, Gemm, Isa, MatMut, MatRef,
+    PackedA, PackedB, Par, SumsTo, available,
 };
 
 fn values(count: usize, seed: u32) -> Vec<f32> {
@@ -50,6 +50,43 @@ fn k10_a_row_has_the_same_bits_in_any_batch() {
                     assert!(same_bits(&invariant, &again), "{isa}, {rows} rows, {threads} threads");
                 }
             }
+        }
+    }
+}
+
+/// A matrix whose rows, and one whose columns are contiguous.
+fn views<T>(of: &[T], rows: usize, cols: usize) -> [MatRef<'_, T>; 2] {
+    [MatRef::new(of, rows, cols).unwrap(), MatRef::new(of, cols, rows).unwrap().t()]
+}
+
+/// Products whose tiles pack what they are the first to read, where it lies as panels do, have the bits of
+/// those with operands packed before.
+fn packs_on_the_way<T: Float + SumsTo<T>>(isa: Isa, [m, n, k]: [usize; 3]) {
+    let of = |count, seed| values(count, seed).iter().map(|&x| T::from_f64(x.into())).collect();
+    let (a, b): (Vec<T>, Vec<T>) = (of(m * k, 8), of(k * n, 9));
+    for (a, b) in views(&a, m, k).into_iter().flat_map(|a| views(&b, k, n).map(|b| (a, b))) {
+        let run = |gemm: Gemm<'_, T>| {
+            let mut c = vec![T::from_f64(f64::NAN); m * n];
+            gemm.run(MatMut::new(&mut c, m, n).unwrap(), Exec::default().isa(isa)).unwrap();
+            c
+        };
+        let packed = (PackedA::for_isa(a, isa).unwrap(), PackedB::for_isa(b, isa).unwrap());
+        let before = run(Gemm::with_both_packed(&packed.0, &packed.1).unwrap());
+        let gemm = Gemm::new(a, b).unwrap().batch_invariant(true);
+        assert!(run(gemm) == before, "{isa} {m}x{n}x{k}");
+        for (mc, nc) in [(m, n), (m.div_ceil(2), n.div_ceil(2)), (m.div_ceil(3), 1)] {
+            let blocking = Blocking { kc: k, mc, nc };
+            assert!(run(gemm.blocking(blocking)) == before, "{isa} {m}x{n}x{k} in {blocking:?}");
+        }
+    }
+}
+
+#[test]
+fn tiles_that_pack_on_the_way_change_no_bits() {
+    for &isa in available().unwrap() {
+        for shape in [[9, 48, 1], [10, 49, 7], [18, 64, 12], [40, 97, 33], [50, 300, 200]] {
+            packs_on_the_way::<f32>(isa, shape);
+            packs_on_the_way::<f64>(isa, shape);
         }
     }
 }
