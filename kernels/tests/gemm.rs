@@ -83,8 +83,11 @@ fn packs_on_the_way<T: Float + SumsTo<T>>(isa: Isa, [m, n, k]: [usize; 3]) {
 
 #[test]
 fn tiles_that_pack_on_the_way_change_no_bits() {
+    let small = [[9, 48, 1], [10, 49, 7], [18, 64, 12], [40, 97, 33], [50, 300, 200]];
+    // Of which one side is far.
+    let long = [[20, 9000, 40], [9000, 20, 40]];
     for &isa in available().unwrap() {
-        for shape in [[9, 48, 1], [10, 49, 7], [18, 64, 12], [40, 97, 33], [50, 300, 200]] {
+        for shape in small.into_iter().chain(long) {
             packs_on_the_way::<f32>(isa, shape);
             packs_on_the_way::<f64>(isa, shape);
         }

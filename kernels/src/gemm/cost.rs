@@ -1,11 +1,11 @@
 //! What a product costs one way or the other, to choose between them: counts of vector operations, of
 //! which a core does two per cycle. Only their ratios matter, and only where one way is much cheaper.
 
-use super::blocking::K_BYTES;
+use super::blocking::{K_BYTES, stays_in_second_level};
 use super::dots::MOST_ROWS;
 use super::element::Element;
 use super::plan::Problem;
-use crate::dispatch::outgrows_cache;
+use crate::dispatch::{caches, outgrows_cache};
 use crate::simd::{Float, LINE};
 
 /// Operations per vector of an operand that is packed by copying it.
@@ -19,6 +19,15 @@ const STORE: f64 = 2.0;
 
 /// Per vector of C turned and stored along its rows, a short piece of each, or fetched so.
 const SCATTER: f64 = 40.0;
+
+/// The same where all rows of a strip are stored one after the other: the pieces meet in the first level.
+const SCATTER_STRIP: f64 = 20.0;
+
+/// Bytes of a column of a strip that stays in the first level.
+const STRIP_BYTES: usize = 1024;
+
+/// Panels of A that are few.
+const FEW_PANELS: usize = 4;
 
 /// A multiply-add of dot products with more rows than are taken at once: the rows come from the second
 /// level again for every few columns.
@@ -47,10 +56,24 @@ impl<E: Element> Problem<'_, E> {
         let order_b = match self.b.strides[1] {
             // A single row turns what it reads.
             stride if stride != 1 && n > 1 => TURN,
-            _ if pack_b => COPY,
+            _ if pack_b && !self.in_strips(tile) => COPY,
             _ => 0.0,
         };
         steps * (rows * vectors + vectors_of_rows * order_a + vectors * order_b)
+    }
+
+    /// Whether a B that is packed is taken strip by strip, each of which a few rows meet at once: it is far,
+    /// and packed on the way it is fetched during multiply-adds. Strips of one line, on as many pages as
+    /// there are steps, and those that leave the first level are slower than a pass over all of it.
+    pub(super) fn in_strips(&self, tile: [usize; 2]) -> bool {
+        let ([m, n, k], size) = (self.shape, size_of::<E::Sum>());
+        E::IN_PLACE
+            && self.b.strides[1] == 1
+            && m > tile[0]
+            && m <= FEW_PANELS * tile[0]
+            && k <= STRIP_BYTES / size
+            && tile[1] * size > LINE
+            && !stays_in_second_level([n, k], size, caches())
     }
 
     /// Whether C is better written past the caches: it is not read, leaves them before anyone reads it,
@@ -70,12 +93,16 @@ impl<E: Element> Problem<'_, E> {
 
     /// What storing the tiles costs.
     #[inline]
-    pub(super) fn cost_of_stores(&self, lanes: usize) -> f64 {
+    pub(super) fn cost_of_stores(&self, lanes: usize, tile: [usize; 2]) -> f64 {
         let [m, n, k] = self.shape;
         // C is stored once per block of k, and fetched before all but the first.
         let blocks = k.div_ceil(K_BYTES / size_of::<E::Sum>()).max(1);
         let accesses = 2 * blocks - usize::from(self.store.beta == E::Sum::ZERO);
-        let access = if self.c.strides[1] == 1 { STORE } else { SCATTER };
+        let access = match self.c.strides[1] {
+            1 => STORE,
+            _ if self.in_strips(tile) => SCATTER_STRIP,
+            _ => SCATTER,
+        };
         accesses as f64 * access * m as f64 * n.div_ceil(lanes) as f64
     }
 

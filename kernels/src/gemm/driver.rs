@@ -66,26 +66,28 @@ impl<E: Element> Region<'_, E> {
         // Loop 5: blocks of rows of A and C.
         for (row, rows) in even_pieces(rows, mc) {
             let fresh = self.fresh::<S>([rows, cols.min(most * panel_cols)]);
+            let packs = fresh.map(|ahead| ahead.is_some());
             // Loop 4: blocks of k. C collects them, in ascending order; an empty k has one empty
             // block, which scales C.
             for (step, steps) in even_pieces(k, kc).chain((k == 0).then_some((0, 0))) {
                 let lying = Operand { start: a.at(row, step), ..a };
                 let a = match self.packing.a {
                     Source::InPlace => lying.in_place(),
-                    Source::Pack => pack_rows(simd, lying, [rows, steps], scratch[0], fresh[0]),
+                    Source::Pack => pack_rows(simd, lying, [rows, steps], scratch[0], packs[0]),
                     Source::Prepacked(all) => a.panel(step * all + (self.origin[0] + row) * steps),
                 };
                 // The first block of columns packs A for the others.
-                let mut fresh_a = fresh[0].then(|| lying.in_place());
+                let mut fresh_a = fresh[0].map(|ahead| Fresh { lying: lying.in_place(), ahead });
                 // Loop 3: blocks of columns of B and C.
                 for (panel, count) in even_pieces(cols.div_ceil(panel_cols), most) {
                     let col = panel * panel_cols;
                     let cols = (count * panel_cols).min(cols - col);
                     let lying = Operand { start: b.at(step, col), ..b };
+                    let fresh_b = fresh[1].map(|ahead| Fresh { lying: lying.in_place(), ahead });
                     let b = match self.packing.b {
                         Source::InPlace => lying.in_place(),
                         Source::Pack => {
-                            let flags = [evenly, fresh[1]];
+                            let flags = [evenly, packs[1]];
                             pack_columns(simd, lying, [steps, cols], scratch[1], flags)
                         }
                         Source::Prepacked(all) => {
@@ -99,7 +101,7 @@ impl<E: Element> Region<'_, E> {
                         shape: [rows, cols, steps],
                         packed: [self.packing.a, self.packing.b]
                             .map(|from| from != Source::InPlace),
-                        fresh: [fresh_a.take(), fresh[1].then(|| lying.in_place())],
+                        fresh: [fresh_a.take(), fresh_b],
                         evenly,
                         origin: [self.origin[0] + row, self.origin[1] + col],
                         scale: store.scale(step == 0),
@@ -111,6 +113,15 @@ impl<E: Element> Region<'_, E> {
             }
         }
     }
+}
+
+/// An operand that is packed on the way.
+#[derive(Clone, Copy)]
+pub(super) struct Fresh<T> {
+    /// Where it lies.
+    lying: Operand<T>,
+    /// Distance from what is read of it to what is asked for then.
+    ahead: usize,
 }
 
 /// One block of each operand: what the two inner loops need.
@@ -125,7 +136,7 @@ pub(super) struct Block<'a, T> {
     pub(super) packed: [bool; 2],
     /// A or B where it lies, if the largest of the tiles that read it first are to pack it: those of the
     /// first strip of columns, which is whole then, and of the first panel of rows.
-    pub(super) fresh: [Option<Operand<T>>; 2],
+    pub(super) fresh: [Option<Fresh<T>>; 2],
     /// How columns are cut into [`strips`](super::blocking::strips).
     pub(super) evenly: bool,
     /// Row and column of C where the block starts.
@@ -157,11 +168,11 @@ impl<T: Float> Block<'_, T> {
         let size = [TileTable::<S, T>::ROWS, TileTable::<S, T>::VECTORS];
         let mut args = self.args::<S>(at, size);
         args.panels = [args.a, args.b].map(<*const T>::cast_mut);
-        if let Some(a) = self.fresh[0].filter(|_| packs[0]) {
-            (args.a, args.a_strides) = (a.at(at[0], 0), a.strides);
+        if let Some(Fresh { lying, ahead }) = self.fresh[0].filter(|_| packs[0]) {
+            (args.a, args.a_strides, args.ahead[0]) = (lying.at(at[0], 0), lying.strides, ahead);
         }
-        if let Some(b) = self.fresh[1].filter(|_| packs[1]) {
-            (args.b, args.b_stride) = (b.at(0, at[1]), b.strides[0]);
+        if let Some(Fresh { lying, ahead }) = self.fresh[1].filter(|_| packs[1]) {
+            (args.b, args.b_stride, args.ahead[1]) = (lying.at(0, at[1]), lying.strides[0], ahead);
         }
         let tile = TileTable::<S, T>::packing(packs, args.a_strides[0] == 1);
         self.tile(simd, args, tile, size, at);
@@ -206,6 +217,7 @@ impl<T: Float> Block<'_, T> {
             last: width.min(cols - col) - (width - S::LANES),
             scale: self.scale,
             panels: [std::ptr::null_mut(); 2],
+            ahead: [0; 2],
             leave: self.leave,
         }
     }

@@ -95,6 +95,7 @@ impl<T: Float> Narrow<T> {
                 last,
                 scale,
                 panels: [std::ptr::null_mut(); 2],
+                ahead: [0; 2],
                 leave: None,
             };
             let tile = TileTable::<S, T>::get(height, vectors, last == S::LANES, false);

@@ -5,10 +5,6 @@
 use super::tile_table::TileArgs;
 use crate::simd::{Float, Simd};
 
-/// How far ahead of its multiply-adds a tile that packs fetches. Its operands lie in the second-level cache,
-/// in rows too far apart for prefetchers; panels are read in order and need no help.
-const STEPS_AHEAD: usize = 8;
-
 /// The panels of a tile of `ROWS x VECTORS`, at the step that it has come to.
 pub(super) struct OnTheWay<
     T,
@@ -27,8 +23,7 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize, const PACKS_A: bool, con
 {
     #[inline(always)]
     pub(super) fn new(args: &TileArgs<'_, T>) -> Self {
-        let ahead = [args.a_strides[1], args.b_stride].map(|stride| STEPS_AHEAD * stride);
-        Self { panels: args.panels, ahead }
+        Self { panels: args.panels, ahead: args.ahead }
     }
 
     /// Copies a step of A, whose rows lie beside each other from `rows` on.

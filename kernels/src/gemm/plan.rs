@@ -212,6 +212,9 @@ impl<E: Element> Problem<'_, E> {
             // Nothing is packed again for the next rows: few enough that they stay near.
             blocking.mc = Blocking::near_rows(size_of::<E::Sum>(), blocking.kc, caches());
         }
+        if b && forced.is_none() && self.in_strips(tile) {
+            blocking.nc = tile[1];
+        }
         // What is read in place comes fastest in long runs: prefetchers begin anew where one ends.
         if m == 1 && !b {
             // Nothing of B is read twice: whole rows of it.
@@ -269,7 +272,7 @@ impl<E: Element> Problem<'_, E> {
                 (Method::Dots, m > n)
             }
             _ => {
-                let stores = [self, &turned].map(|problem| problem.cost_of_stores(lanes));
+                let stores = [self, &turned].map(|problem| problem.cost_of_stores(lanes, tile));
                 (Method::Tiles, sums[1] + stores[1] < sums[0] + stores[0])
             }
         }

@@ -11,6 +11,13 @@ use crate::dispatch::caches;
 use crate::parallel::Split;
 use crate::simd::{LINE, Simd};
 
+/// How far ahead of its multiply-adds a tile that packs asks for an operand that is near, in rows too far
+/// apart for prefetchers.
+const STEPS_AHEAD: usize = 8;
+
+/// The same where B comes from further away, strip by strip.
+const STRIPS_AHEAD: usize = 2;
+
 /// A rectangle of C with all that is needed to compute it.
 #[derive(Clone, Copy)]
 pub(super) struct Region<'a, E: Element> {
@@ -97,31 +104,29 @@ impl<E: Element> Region<'_, E> {
         (Self { problem: first, ..self }, Self { problem: rest, origin, ..self })
     }
 
-    /// Whether tiles pack what they first read of A and of B, in blocks of so many rows and columns. It must
-    /// lie as panels do, a tile wide or high at every step, more than one tile must want it, and it must be
-    /// near: what comes from further away comes faster to a loop that does nothing else.
-    pub(super) fn fresh<S: Simd<E::Sum>>(&self, [rows, cols]: [usize; 2]) -> [bool; 2] {
+    /// Whether tiles pack what they first read of A and of B, in blocks of so many rows and columns, and the
+    /// distance at which they ask for more. It must lie as panels do, a tile wide or high at every step, more
+    /// than one tile must want it, and it must be near: what comes from further away comes faster to a loop
+    /// that does nothing else. But where B is taken strip by strip, there is time to ask for the next ones.
+    pub(super) fn fresh<S: Simd<E::Sum>>(&self, [rows, cols]: [usize; 2]) -> [Option<usize>; 2] {
         let Problem { a, b, shape, .. } = self.problem;
         let (tile_rows, tile_cols) = (TileTable::<S, E::Sum>::ROWS, TileTable::<S, E::Sum>::COLS);
-        let near = |side: usize| {
-            let sides = [shape[side], shape[2]];
-            E::IN_PLACE && stays_in_second_level(sides, size_of::<E>(), caches())
-        };
+        let near =
+            |side: usize| stays_in_second_level([shape[side], shape[2]], size_of::<E>(), caches());
         let vectors = cols.div_ceil(S::LANES);
         let strip = strips(vectors, TileTable::<S, E::Sum>::VECTORS, true).0 > 0;
         let panel = panels(rows, tile_rows).next().is_some_and(|panel| panel.1 == tile_rows);
+        let packs = [self.packing.a, self.packing.b].map(|of| of == Source::Pack && E::IN_PLACE);
+        let of_a = packs[0] && a.strides[0] == 1 && cols > tile_cols && strip && near(0);
+        let of_b = packs[1] && b.strides[1] == 1 && rows > tile_rows && cols >= tile_cols && panel;
+        let strip_by_strip = self.packing.blocking.nc <= tile_cols;
         [
-            self.packing.a == Source::Pack
-                && a.strides[0] == 1
-                && cols > tile_cols
-                && strip
-                && near(0),
-            self.packing.b == Source::Pack
-                && b.strides[1] == 1
-                && rows > tile_rows
-                && cols >= tile_cols
-                && panel
-                && near(1),
+            of_a.then(|| STEPS_AHEAD * a.strides[1]),
+            match of_b {
+                true if strip_by_strip => Some(STRIPS_AHEAD * tile_cols),
+                true if near(1) => Some(STEPS_AHEAD * b.strides[0]),
+                _ => None,
+            },
         ]
     }
 

@@ -27,6 +27,8 @@ pub(super) struct TileArgs<'a, T> {
     pub(super) scale: [T; 2],
     /// Where a tile that packs puts its rows of A and its columns of B.
     pub(super) panels: [*mut T; 2],
+    /// Distances in A and B from what such a tile reads to what it asks for then.
+    pub(super) ahead: [usize; 2],
     /// Leave to write whole vectors past the caches; the rows of C are aligned to them then.
     pub(super) leave: Option<&'a Streaming>,
 }
