@@ -25,7 +25,7 @@ pub struct Timed {
 }
 
 /// Times `here`, and those workers that do such cases: every round times each of them once, so that all meet
-/// the same clock and the same noise, in [`turns`]. Whoever computes something wrong,
+/// the same clock and the same noise, in changing order. Whoever computes something wrong,
 /// or fails, is left out with a message.
 ///
 /// # Panics
